@@ -1,0 +1,263 @@
+package layertar
+
+import (
+	"archive/tar"
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/stagewright/stagewright/internal/tree"
+)
+
+// Read reads the uncompressed tar of a layer to its end and returns an index of
+// it; r need not be seekable. What it makes of the tar is what container
+// runtimes make of it on disk:
+//
+//   - Of several entries for one path the last wins; a directory repeated keeps
+//     its children, and what is no directory takes those away that came before.
+//   - "./" and "/" at the front of a name are dropped; ".." is refused.
+//   - Whiteouts hide lower layers only, wherever in the tar they are.
+//   - Names below a symbolic link are kept as they are: Apply follows the link.
+//
+// Refused with an *[EntryError]: owners and device numbers that Linux cannot
+// have, times outside the years 1678 to 2262, sparse files, unknown types.
+// What is too much is a *[LimitError]. A damaged tar gives an error that wraps
+// [tar.ErrHeader] or [io.ErrUnexpectedEOF].
+func Read(r io.Reader, lim Limits) (*Index, error) {
+	lim = lim.withDefaults()
+	in := &counter{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), limit: lim.TotalSize}
+	b := &builder{lim: lim, root: &record{}}
+	tr := tar.NewReader(in)
+	f := &hasher{sum: sha256.New()}
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("layer tar at byte %d: %w", in.n, err)
+		}
+		if err := b.entry(h, in.n, tr, f); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.CopyBuffer(io.Discard, onlyReader{in}, f.buffer()); err != nil {
+		return nil, fmt.Errorf("layer tar at byte %d: %w", in.n, err)
+	}
+	x := b.index()
+	x.Size = in.n
+	in.sum.Sum(x.DiffID[:0])
+	return x, nil
+}
+
+// onlyReader hides other methods, so that a copy goes through its buffer.
+type onlyReader struct{ io.Reader }
+
+// counter counts and hashes the tar's bytes. It has no Seek, which archive/tar would use.
+type counter struct {
+	r     io.Reader
+	n     int64
+	limit int64
+	sum   hash.Hash
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.sum.Write(p[:n])
+	if c.n > c.limit {
+		return 0, &LimitError{What: "bytes", Limit: c.limit}
+	}
+	return n, err
+}
+
+// hasher hashes the contents of files, one after the other.
+type hasher struct {
+	sum hash.Hash
+	buf []byte
+}
+
+func (h *hasher) buffer() []byte {
+	if h.buf == nil {
+		h.buf = make([]byte, 64<<10)
+	}
+	return h.buf
+}
+
+func (h *hasher) digest(r io.Reader) (d tree.Digest, err error) {
+	h.sum.Reset()
+	if _, err := io.CopyBuffer(h.sum, onlyReader{r}, h.buffer()); err != nil {
+		return d, err
+	}
+	h.sum.Sum(d[:0])
+	return d, nil
+}
+
+// entry takes one entry of the tar, whose data begins at offset.
+func (b *builder) entry(h *tar.Header, offset int64, r io.Reader, f *hasher) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	fail := func(err error) error {
+		if _, ok := errors.AsType[*LimitError](err); ok {
+			return err
+		}
+		return &EntryError{h.Name, err}
+	}
+	path, err := cleanPath(h.Name)
+	if err != nil {
+		return fail(err)
+	}
+	if len(path) > b.lim.PathLen || len(h.Linkname) > b.lim.PathLen {
+		return &LimitError{"bytes of a path", h.Name, int64(b.lim.PathLen)}
+	}
+	dir, name := splitLast(path)
+	if ok, skip := whiteoutsIn(dir); skip {
+		return nil
+	} else if !ok {
+		return fail(fmt.Errorf("%w: a directory cannot begin with %q", ErrName, whiteoutPrefix))
+	}
+	if strings.HasPrefix(name, whiteoutPrefix) {
+		if err := b.whiteout(dir, name); err != nil {
+			return fail(err)
+		}
+		return nil
+	}
+	meta, err := b.meta(h)
+	if err != nil {
+		return fail(err)
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeCont:
+		if h.Size > b.lim.FileSize {
+			return &LimitError{"bytes of a file", h.Name, b.lim.FileSize}
+		}
+		for k := range h.PAXRecords {
+			if strings.HasPrefix(k, "GNU.sparse.") {
+				return fail(fmt.Errorf("%w: sparse file", ErrUnsupported))
+			}
+		}
+		content, err := f.digest(r)
+		if err != nil {
+			return fail(err)
+		}
+		err = b.put(path, tree.NewFile(meta, content, h.Size, 0), offset)
+		return wrap(err, fail)
+	case tar.TypeLink:
+		return wrap(b.link(path, h.Linkname), fail)
+	}
+	n, err := special(h, meta)
+	if err != nil {
+		return fail(err)
+	}
+	return wrap(b.put(path, n, 0), fail)
+}
+
+func wrap(err error, f func(error) error) error {
+	if err == nil {
+		return nil
+	}
+	return f(err)
+}
+
+// cleanPath makes a name relative to the root.
+func cleanPath(name string) (string, error) {
+	var out []string
+	for part := range strings.SplitSeq(name, "/") {
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			return "", fmt.Errorf("%w: it has \"..\" in it", ErrName)
+		}
+		out = append(out, part)
+	}
+	path := strings.Join(out, "/")
+	return path, tree.CheckPath(path)
+}
+
+// whiteoutsIn looks for names of whiteouts among directories: those of AUFS are
+// to be skipped, others are not ok.
+func whiteoutsIn(dir string) (ok, skip bool) {
+	if !strings.Contains(dir, whiteoutPrefix) {
+		return true, false
+	}
+	ok = true
+	for part := range strings.SplitSeq(dir, "/") {
+		if strings.HasPrefix(part, metaPrefix) {
+			return true, true
+		}
+		ok = ok && !strings.HasPrefix(part, whiteoutPrefix)
+	}
+	return ok, false
+}
+
+// special makes the nodes that have no data.
+func special(h *tar.Header, meta tree.Meta) (*tree.Node, error) {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return tree.NewDir(meta), nil
+	case tar.TypeSymlink:
+		if h.Linkname == "" {
+			return nil, fmt.Errorf("%w: symbolic link to nothing", ErrRange)
+		}
+		return tree.NewSymlink(meta, h.Linkname), nil
+	case tar.TypeChar, tar.TypeBlock:
+		// 12 and 20 bits: dev_t of Linux, see makedev(3) and MINORBITS in kdev_t.h.
+		if h.Devmajor < 0 || h.Devmajor >= 1<<12 || h.Devminor < 0 || h.Devminor >= 1<<20 {
+			return nil, fmt.Errorf("%w: device %d:%d", ErrRange, h.Devmajor, h.Devminor)
+		}
+		kind := tree.CharDevice
+		if h.Typeflag == tar.TypeBlock {
+			kind = tree.BlockDevice
+		}
+		return tree.NewDevice(kind, meta, uint32(h.Devmajor), uint32(h.Devminor)), nil
+	case tar.TypeFifo:
+		return tree.NewFifo(meta), nil
+	case tar.TypeGNUSparse:
+		return nil, fmt.Errorf("%w: sparse file", ErrUnsupported)
+	}
+	return nil, fmt.Errorf("%w: entry of type %q", ErrUnsupported, h.Typeflag)
+}
+
+// meta checks and takes what all kinds have.
+func (b *builder) meta(h *tar.Header) (tree.Meta, error) {
+	// The largest number means "no id" to chown(2).
+	if h.Uid < 0 || int64(h.Uid) >= math.MaxUint32 || h.Gid < 0 || int64(h.Gid) >= math.MaxUint32 {
+		return tree.Meta{}, fmt.Errorf("%w: owner %d:%d", ErrRange, h.Uid, h.Gid)
+	}
+	sec := h.ModTime.Unix()
+	if sec <= -maxSeconds || sec >= maxSeconds {
+		return tree.Meta{}, fmt.Errorf("%w: time %v", ErrRange, h.ModTime.UTC())
+	}
+	m := tree.Meta{
+		Mode: uint32(h.Mode & 0o7777), UID: uint32(h.Uid), GID: uint32(h.Gid),
+		Mtime: h.ModTime.UnixNano(),
+	}
+	size := 0
+	for k, v := range h.PAXRecords {
+		name, ok := strings.CutPrefix(k, xattrPrefix)
+		if !ok {
+			continue
+		}
+		if name == "" || len(name) > tree.MaxName || strings.IndexByte(name, 0) >= 0 {
+			return tree.Meta{}, fmt.Errorf("%w: name of attribute %.40q", ErrRange, name)
+		}
+		if size += len(name) + len(v); size > b.lim.Xattrs {
+			return tree.Meta{}, &LimitError{"bytes of extended attributes", h.Name, int64(b.lim.Xattrs)}
+		}
+		m.Xattrs = append(m.Xattrs, tree.Xattr{Name: name, Value: []byte(v)})
+	}
+	if b.metadata += int64(size + len(h.Name) + len(h.Linkname)); b.metadata > b.lim.Metadata {
+		return tree.Meta{}, &LimitError{"bytes of names and attributes", h.Name, b.lim.Metadata}
+	}
+	return m, nil
+}
+
+// maxSeconds is where nanoseconds no longer fit in an int64.
+const maxSeconds = math.MaxInt64 / int64(1_000_000_000)
