@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// DiskOptions adjusts a [Disk]. The zero value is right for almost everybody.
+type DiskOptions struct {
+	// NoSync leaves it to the kernel when bytes reach the disk. It is faster
+	// where much is written. What a killed process leaves is as good as with
+	// syncing; a power cut may leave records whose blobs are missing or
+	// damaged, and reading those blobs then says so.
+	NoSync bool
+}
+
+// Disk is a [Store] in a directory, shared by any number of processes of one
+// machine at the same time. FORMAT.md beside this file describes the directory.
+//
+// A process may be killed at any instant, or the machine lose power, and the
+// store stays good: a file is visible only when it is whole, and a record only
+// when the blobs committed before it are on the disk. What a killed process
+// left behind is removed by the next one that writes.
+//
+// Its methods may be called by several goroutines at once. Reading needs no
+// lock and writes nothing, so a store on a read-only file system can be read.
+// Everyone who may write to the directory decides what is in your images.
+type Disk struct {
+	dir  string // absolute
+	opts DiskOptions
+
+	// flush makes blob files durable; a field so that tests see and fail it.
+	flush func(root string, blobs []string) error
+
+	mu      sync.Mutex
+	closed  bool
+	session *session
+
+	durability durability
+}
+
+var (
+	_ Store    = (*Disk)(nil)
+	_ Leaser   = (*Disk)(nil)
+	_ DirStore = (*Disk)(nil)
+	_ Dropper  = (*Disk)(nil)
+)
+
+// OpenDisk opens the store in dir, which it creates if it is missing or empty.
+// A directory that it creates is for its owner alone. Opening an existing store
+// writes nothing and scans nothing.
+//
+// Errors: [*ForeignError] when dir holds something else, into which nothing is
+// then written; [*VersionError] when another version of this library made it;
+// [*DiskError] when it cannot be read or made, or when everybody may write to it.
+func OpenDisk(dir string, o DiskOptions) (*Disk, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, &DiskError{Op: "open", Dir: dir, Err: err}
+	}
+	switch err := checkVersion(abs); {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist):
+		if err := initDisk(abs); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	if err := checkAccess(abs); err != nil {
+		return nil, &DiskError{Op: "open", Dir: abs, Err: err}
+	}
+	// Promised to exist by Dir. A store that cannot be written has it already
+	// or has no use for it.
+	_ = os.Mkdir(filepath.Join(abs, privateDir), 0o700)
+	return &Disk{dir: abs, opts: o, flush: flushBlobs}, nil
+}
+
+// Dir implements [DirStore].
+func (d *Disk) Dir() string { return filepath.Join(d.dir, privateDir) }
+
+// Close removes what this Disk has under way: a [Writer] not yet committed
+// fails. After it, writing and Lease fail with [fs.ErrClosed]; reading, open
+// blobs and leases go on. A second Close does nothing. A process that ends
+// without Close does no harm.
+func (d *Disk) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.session == nil {
+		return nil
+	}
+	err := d.session.close()
+	d.session = nil
+	return d.wrap("close", err)
+}
+
+// temp makes a new temporary file in the store's file system.
+func (d *Disk) temp(mode fs.FileMode) (*os.File, error) {
+	for again := false; ; again = true {
+		s, err := d.currentSession(again)
+		if err != nil {
+			return nil, err
+		}
+		f, err := os.OpenFile(filepath.Join(s.dir, rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		// Somebody may have emptied tmp by hand: start again, once.
+		if errors.Is(err, fs.ErrNotExist) && !again {
+			continue
+		}
+		return f, err
+	}
+}
+
+// currentSession returns the session, a new one on the first call or if fresh.
+func (d *Disk) currentSession(fresh bool) (*session, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fs.ErrClosed
+	}
+	if fresh && d.session != nil {
+		_ = d.session.close() // its directory is gone; only the lock is released
+		d.session = nil
+	}
+	if d.session == nil {
+		s, err := openSession(d.dir)
+		if err != nil {
+			return nil, err
+		}
+		d.session = s
+	}
+	return d.session, nil
+}
+
+// moveInto renames a finished temporary file to its place.
+func moveInto(temp, target string) error {
+	err := os.Rename(temp, target)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		err = os.Rename(temp, target)
+	}
+	return err
+}
+
+// Lease implements [Leaser]: a file of its own under a shared lock.
+func (d *Disk) Lease(ctx context.Context) (io.Closer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	closed := d.closed
+	d.mu.Unlock()
+	if closed {
+		return nil, d.wrap("lease", fs.ErrClosed)
+	}
+	l, err := openLease(d.dir)
+	if err != nil {
+		return nil, d.wrap("lease", err)
+	}
+	return l, nil
+}
+
+func (d *Disk) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &DiskError{Op: op, Dir: d.dir, Err: err}
+}
+
+// notFound makes the message of a miss.
+func notFound(what fmt.Stringer) error { return fmt.Errorf("%w: %v", ErrNotFound, what) }

@@ -1,0 +1,133 @@
+package cache
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Names below a Disk's directory. FORMAT.md explains them.
+const (
+	versionFile = "version"
+	gateFile    = "lock"
+	tagFile     = "CACHEDIR.TAG"
+	blobsDir    = "blobs/sha256"
+	recordsDir  = "records"
+	tmpDir      = "tmp"
+	leasesDir   = "leases"
+	privateDir  = "private"
+
+	versionTemp = ".version-" // and a random suffix
+)
+
+const (
+	versionPrefix = "stagewright cache "
+	versionLine   = versionPrefix + "1\n"
+
+	// See bford.info/cachedir: backup programs skip a directory so marked.
+	tagText = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of stagewright. See the file version.\n"
+)
+
+func (d *Disk) blobPath(g Digest) string {
+	h := g.Hex()
+	return filepath.Join(d.dir, blobsDir, h[:2], h)
+}
+
+func (d *Disk) recordPath(k Key) string {
+	h := k.Hex()
+	return filepath.Join(d.dir, recordsDir, h[:2], h)
+}
+
+// checkVersion returns nil for a store of this version and an error wrapping
+// fs.ErrNotExist where there is none yet.
+func checkVersion(dir string) error {
+	f, err := os.Open(filepath.Join(dir, versionFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return &ForeignError{Dir: dir}
+	}
+	if err != nil {
+		return &DiskError{Op: "open", Dir: dir, Err: err}
+	}
+	defer f.Close()
+	text := make([]byte, 64)
+	n, err := io.ReadFull(f, text)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return &DiskError{Op: "open", Dir: dir, Err: err}
+	}
+	switch got := string(text[:n]); {
+	case got == versionLine:
+		return nil
+	case strings.HasPrefix(got, versionPrefix):
+		return &VersionError{Dir: dir, Got: strings.TrimSpace(got), Want: strings.TrimSpace(versionLine)}
+	default:
+		return &ForeignError{Dir: dir, Found: versionFile}
+	}
+}
+
+// initDisk makes dir a store. The version file comes first: everything else is
+// made below a directory that is marked as ours.
+func initDisk(dir string) error {
+	fail := func(err error) error { return &DiskError{Op: "create", Dir: dir, Err: err} }
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fail(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fail(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fail(err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "lost+found" && !strings.HasPrefix(name, versionTemp) {
+			// Unless another process has made it a store since we looked.
+			if err := checkVersion(dir); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return &ForeignError{Dir: dir, Found: name}
+		}
+	}
+	if err := narrowAccess(dir); err != nil {
+		return fail(err)
+	}
+	if err := writeVersion(dir); err != nil {
+		return fail(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, tagFile), []byte(tagText), 0o644); err != nil {
+		return fail(err)
+	}
+	for _, sub := range []string{blobsDir, recordsDir, tmpDir, leasesDir, privateDir} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fail(err)
+		}
+	}
+	return nil
+}
+
+// writeVersion puts the version file in place, durably: were it lost in a power
+// cut, the rest would look like somebody else's directory.
+func writeVersion(dir string) error {
+	temp := filepath.Join(dir, versionTemp+rand.Text())
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(versionLine)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(temp, filepath.Join(dir, versionFile))
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return syncDir(dir)
+}

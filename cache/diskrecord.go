@@ -1,0 +1,108 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+)
+
+// A record file is the magic, the key, a checksum of both and the data, and the
+// data. So one that is cut short, changed or moved to another key is a miss,
+// and its bytes need no sync: a power cut costs the record, never the truth.
+const (
+	recordMagic  = "stagewright record 1\n"
+	recordHeader = len(recordMagic) + len(Key{}) + sha256.Size
+)
+
+func encodeRecord(k Key, data []byte) []byte {
+	out := make([]byte, 0, recordHeader+len(data))
+	out = append(out, recordMagic...)
+	out = append(out, k[:]...)
+	sum := recordSum(k, data)
+	out = append(out, sum[:]...)
+	return append(out, data...)
+}
+
+// decodeRecord returns the data within file, which shares its memory.
+func decodeRecord(k Key, file []byte) ([]byte, bool) {
+	if len(file) < recordHeader || len(file) > recordHeader+MaxRecord {
+		return nil, false
+	}
+	data := file[recordHeader:]
+	sum := recordSum(k, data)
+	head := file[len(recordMagic):recordHeader]
+	ok := string(file[:len(recordMagic)]) == recordMagic &&
+		bytes.Equal(head[:len(k)], k[:]) && bytes.Equal(head[len(k):], sum[:])
+	return data, ok
+}
+
+func recordSum(k Key, data []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write([]byte(recordMagic))
+	h.Write(k[:])
+	h.Write(data)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// Get implements [Store].
+func (d *Disk) Get(ctx context.Context, key Key) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, info, err := openRegular(d.recordPath(key))
+	if errors.Is(err, errNoFile) {
+		return nil, notFound(key)
+	}
+	if err != nil {
+		return nil, d.wrap("get", err)
+	}
+	defer f.Close()
+	if info.Size() > int64(recordHeader+MaxRecord) {
+		return nil, notFound(key)
+	}
+	file := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, file); err != nil {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil, notFound(key)
+		}
+		return nil, d.wrap("get", err)
+	}
+	data, ok := decodeRecord(key, file)
+	if !ok {
+		return nil, notFound(key)
+	}
+	return data, nil
+}
+
+// Put implements [Store].
+func (d *Disk) Put(ctx context.Context, key Key, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkRecordSize(data); err != nil {
+		return err
+	}
+	f, err := d.temp(0o600)
+	if err != nil {
+		return d.wrap("put", err)
+	}
+	_, err = f.Write(encodeRecord(key, data))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && !d.opts.NoSync {
+		err = d.syncBlobs()
+	}
+	if err == nil {
+		err = moveInto(f.Name(), d.recordPath(key))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // else the next process does it
+		return d.wrap("put", err)
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+// Package cache remembers what work has yielded: blobs under the digest of
+// their bytes, and records, which name blobs, under keys made from everything
+// that could change the answer.
+//
+// Begin with [OpenDisk], or [NewMemory] in tests, and with [NewKey], which
+// builds the [Key] of a question:
+//
+//	key := cache.NewKey(kind, version).String(...).Digest(...).Sum()
+//
+// [Store] is the small interface behind which a store stands; [Lease] and
+// [Dir] are what only some can do. [NewReader] and [ReadBlob] are the verified
+// ways to read a blob, [PutBlob] a short way to write one.
+//
+// # Guarantees
+//
+//   - What is read under a digest through NewReader or ReadBlob has that
+//     digest, whatever the store did; else it is a [*CorruptError].
+//   - What is damaged or missing is [ErrNotFound], now or, for a blob that a
+//     verifying reader finds damaged, from then on. It costs work, never a wrong
+//     result.
+//   - Nothing half-written is ever visible, and nothing visible is edited.
+//   - A record is not there before the blobs that were committed before it.
+//
+// # Limits
+//
+// A record says what its writer said: keys are not checked against answers, so
+// whoever may write to a store decides what comes out of it. Records have at
+// most [MaxRecord] bytes. A record may name a blob that has since been removed;
+// whoever follows it treats that as a miss.
+//
+// # Concurrency
+//
+// Stores may be used by many goroutines, and a [Disk] by many processes of one
+// machine. Reading takes no lock. [KeyBuilder] and [Writer] are for one
+// goroutine at a time.
+package cache

@@ -1,0 +1,126 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/stagewright/stagewright/cache"
+)
+
+// shout stands for something slow: it is done once for each input.
+func shout(ctx context.Context, s cache.Store, input string) (string, error) {
+	key := cache.NewKey("shout", 1).String("input", input).Sum()
+	data, err := s.Get(ctx, key)
+	if err == nil {
+		return string(data), nil
+	}
+	if !errors.Is(err, cache.ErrNotFound) {
+		return "", err
+	}
+	fmt.Println("working")
+	output := input + "!"
+	return output, s.Put(ctx, key, []byte(output))
+}
+
+func ExampleOpenDisk() {
+	dir, err := os.MkdirTemp("", "cache")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	for range 2 {
+		fmt.Println(shout(context.Background(), store, "hello"))
+	}
+	// Output:
+	// working
+	// hello! <nil>
+	// hello! <nil>
+}
+
+func ExampleNewMemory() {
+	store := cache.NewMemory()
+	for range 2 {
+		fmt.Println(shout(context.Background(), store, "hello"))
+	}
+	// Output:
+	// working
+	// hello! <nil>
+	// hello! <nil>
+}
+
+func ExamplePutBlob() {
+	ctx, store := context.Background(), cache.NewMemory()
+	d, err := cache.PutBlob(ctx, store, []byte("hello\n"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(d)
+	data, err := cache.ReadBlob(ctx, store, d, 1<<20)
+	fmt.Printf("%q %v\n", data, err)
+	// Output:
+	// sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03
+	// "hello\n" <nil>
+}
+
+func ExampleNewReader() {
+	ctx, store := context.Background(), cache.NewMemory()
+	d, err := cache.PutBlob(ctx, store, []byte("hello"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, size, err := cache.NewReader(ctx, store, d)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	var text string
+	fmt.Fscan(r, &text)
+	fmt.Println(text, size)
+	// Output: hello 5
+}
+
+func ExampleLease() {
+	// While the lease is open nothing is removed from the store.
+	lease, err := cache.Lease(context.Background(), cache.NewMemory())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lease.Close())
+	// Output: <nil>
+}
+
+func ExampleParseDigest() {
+	_, err := cache.ParseDigest("sha1:da39a3ee")
+	fmt.Println(err)
+	// Output: cache: digest "sha1:da39a3ee" is not "sha256:" followed by 64 lower-case hexadecimal digits
+}
+
+func ExampleParseKey() {
+	key := cache.NewKey("any", 1).Sum()
+	again, err := cache.ParseKey(key.String())
+	fmt.Println(again == key, err)
+	// Output: true <nil>
+}
+
+func ExampleDir() {
+	_, ok := cache.Dir(cache.NewMemory())
+	fmt.Println(ok)
+	// Output: false
+}
+
+func ExampleVerify() {
+	// For a store of one's own: what Commit returns when the digest is wrong.
+	err := cache.Verify("commit", cache.Digest{1}, cache.Digest{2})
+	var corrupt *cache.CorruptError
+	fmt.Println(errors.As(err, &corrupt), corrupt.Got.Hex()[:4])
+	// Output: true 0200
+}

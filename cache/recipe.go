@@ -1,0 +1,158 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// recipeHeader opens every recipe. Its number changes when the encoding below does.
+const recipeHeader = "stagewright key 1\n"
+
+// The type letter of each field. Part of the encoding: never renumber.
+const (
+	typeKind   = 'K'
+	typeBytes  = 'b'
+	typeString = 's'
+	typeList   = 'l'
+	typeInt    = 'i'
+	typeBool   = 't'
+	typeDigest = 'd'
+	typeKey    = 'k'
+)
+
+// KeyBuilder makes a [Key] from labelled fields. Start with [NewKey], add
+// every value that can change the answer, and nothing that cannot: no absolute
+// path of the host, no clock, no user name.
+//
+// # Recipe
+//
+// The key is the SHA-256 of the line "stagewright key 1\n" followed by the
+// fields in the order in which they were added. A field is
+//
+//	type     1 byte
+//	n        8 bytes, big endian, the length of the label
+//	label    n bytes
+//	m        8 bytes, big endian, the length of the value
+//	value    m bytes
+//
+// The first field has type 'K', the kind as its label, and the version (8
+// bytes, big endian) as its value. Further types and their values: 'b' bytes
+// and 's' string, as they are; 'l' list of strings, each preceded by its length
+// in 8 bytes; 'i' integer, 8 bytes two's complement; 't' boolean, one byte 0
+// or 1; 'd' [Digest] and 'k' [Key], 32 bytes. All integers are big endian. So
+// two recipes agree only when kind, version, labels, types, values and order
+// agree.
+//
+// A KeyBuilder is for one goroutine at a time. Its methods return the builder,
+// so that calls chain.
+type KeyBuilder struct {
+	h      hash.Hash
+	buf    []byte
+	fields []Field
+}
+
+// Field is one part of a key's recipe in readable form, for explaining why two
+// keys differ.
+type Field struct {
+	// Label is what the caller called it.
+	Label string
+	// Value is the value as text: strings and lists quoted as in Go, digests
+	// and keys as their String methods write them. Bytes are quoted up to 64
+	// of them, and beyond that stand as their length and SHA-256.
+	Value string
+}
+
+// NewKey starts the recipe of one kind of question. Raise version whenever
+// code changes so that the same fields no longer give the same answer: every
+// older record is then a miss.
+func NewKey(kind string, version int) *KeyBuilder {
+	b := &KeyBuilder{h: sha256.New()}
+	b.h.Write([]byte(recipeHeader))
+	b.add(typeKind, kind, uint64Bytes(uint64(version)))
+	b.explain(kind, "version "+strconv.Itoa(version))
+	return b
+}
+
+// Bytes adds a byte string. The builder keeps no reference to v.
+func (b *KeyBuilder) Bytes(label string, v []byte) *KeyBuilder {
+	b.add(typeBytes, label, v)
+	if len(v) > 64 {
+		return b.explain(label, fmt.Sprintf("%d bytes, %v", len(v), Digest(sha256.Sum256(v))))
+	}
+	return b.explain(label, strconv.Quote(string(v)))
+}
+
+// String adds a string.
+func (b *KeyBuilder) String(label, v string) *KeyBuilder {
+	b.add(typeString, label, []byte(v))
+	return b.explain(label, strconv.Quote(v))
+}
+
+// Strings adds a list of strings, whose order counts. Sort what is a set.
+func (b *KeyBuilder) Strings(label string, v []string) *KeyBuilder {
+	var enc []byte
+	quoted := make([]string, len(v))
+	for i, s := range v {
+		enc = binary.BigEndian.AppendUint64(enc, uint64(len(s)))
+		enc = append(enc, s...)
+		quoted[i] = strconv.Quote(s)
+	}
+	b.add(typeList, label, enc)
+	return b.explain(label, "["+strings.Join(quoted, " ")+"]")
+}
+
+// Int adds an integer.
+func (b *KeyBuilder) Int(label string, v int64) *KeyBuilder {
+	b.add(typeInt, label, uint64Bytes(uint64(v)))
+	return b.explain(label, strconv.FormatInt(v, 10))
+}
+
+// Bool adds a boolean.
+func (b *KeyBuilder) Bool(label string, v bool) *KeyBuilder {
+	value := []byte{0}
+	if v {
+		value[0] = 1
+	}
+	b.add(typeBool, label, value)
+	return b.explain(label, strconv.FormatBool(v))
+}
+
+// Digest adds the digest of some content.
+func (b *KeyBuilder) Digest(label string, v Digest) *KeyBuilder {
+	b.add(typeDigest, label, v[:])
+	return b.explain(label, v.String())
+}
+
+// Key adds the key of another question, on whose answer this one builds.
+func (b *KeyBuilder) Key(label string, v Key) *KeyBuilder {
+	b.add(typeKey, label, v[:])
+	return b.explain(label, v.String())
+}
+
+// Sum returns the key of the fields added so far. More may be added after it.
+func (b *KeyBuilder) Sum() Key { return Key(b.h.Sum(nil)) }
+
+// Fields returns the recipe so far in readable form, the kind and its version
+// first. The slice is the caller's.
+func (b *KeyBuilder) Fields() []Field { return slices.Clone(b.fields) }
+
+func (b *KeyBuilder) add(typ byte, label string, value []byte) {
+	b.buf = append(b.buf[:0], typ)
+	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(label)))
+	b.buf = append(b.buf, label...)
+	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(value)))
+	b.h.Write(b.buf)
+	b.h.Write(value)
+}
+
+func (b *KeyBuilder) explain(label, value string) *KeyBuilder {
+	b.fields = append(b.fields, Field{Label: label, Value: value})
+	return b
+}
+
+func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }

@@ -1,0 +1,156 @@
+package cache
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// A session is a directory for the temporary files of one Disk, alive while a
+// lock on the file "lock" in it is held. Sessions and leases are made under a
+// shared lock on the store's gate, and swept under an exclusive one, so a
+// sweeper never meets one that has no lock yet.
+type session struct {
+	dir  string
+	lock *os.File
+}
+
+const sessionLock = "lock"
+
+func openSession(root string) (*session, error) {
+	sweep(root)
+	gate, err := enterGate(root)
+	if err != nil {
+		return nil, err
+	}
+	defer gate.Close()
+	s := &session{dir: filepath.Join(root, tmpDir, rand.Text())}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	s.lock, err = createLocked(filepath.Join(s.dir, sessionLock))
+	if err != nil {
+		_ = os.RemoveAll(s.dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+// close removes the session's files before it lets go of the lock.
+func (s *session) close() error {
+	return errors.Join(os.RemoveAll(s.dir), s.lock.Close())
+}
+
+// enterGate takes the shared lock under which sessions and leases are made.
+func enterGate(root string) (*os.File, error) {
+	gate, err := openGate(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockShared(gate); err != nil {
+		gate.Close()
+		return nil, err
+	}
+	return gate, nil
+}
+
+func openGate(root string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(root, gateFile), os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// createLocked makes a new file and takes a shared lock on it. Nobody else may
+// have heard of the name yet but sweepers, whom the gate keeps out.
+func createLocked(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockShared(f); err != nil {
+		f.Close()
+		_ = os.Remove(name)
+		return nil, err
+	}
+	return f, nil
+}
+
+// sweep removes what dead processes left: sessions with their temporary files,
+// and leases. It is a courtesy to the disk: when another process is at it, or
+// something cannot be removed, it is left to the next.
+func sweep(root string) {
+	gate, err := openGate(root)
+	if err != nil {
+		return
+	}
+	defer gate.Close()
+	if ok, err := tryLock(gate); err != nil || !ok {
+		return
+	}
+	sessions, _ := os.ReadDir(filepath.Join(root, tmpDir))
+	for _, e := range sessions {
+		dir := filepath.Join(root, tmpDir, e.Name())
+		removeDead(filepath.Join(dir, sessionLock), dir)
+	}
+	leases, _ := os.ReadDir(filepath.Join(root, leasesDir))
+	for _, e := range leases {
+		name := filepath.Join(root, leasesDir, e.Name())
+		removeDead(name, name)
+	}
+}
+
+// removeDead removes path unless a living process holds the lock.
+func removeDead(lock, path string) {
+	f, _, err := openRegular(lock)
+	if err != nil && !errors.Is(err, errNoFile) && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		defer f.Close()
+		if ok, err := tryLock(f); err != nil || !ok {
+			return
+		}
+	}
+	_ = os.RemoveAll(path)
+}
+
+// lease is one lease file under its lock.
+type lease struct {
+	once sync.Once
+	file *os.File
+	err  error
+}
+
+func openLease(root string) (*lease, error) {
+	gate, err := enterGate(root)
+	if err != nil {
+		return nil, err
+	}
+	defer gate.Close()
+	name := filepath.Join(root, leasesDir, rand.Text())
+	f, err := createLocked(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return nil, err
+		}
+		f, err = createLocked(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &lease{file: f}, nil
+}
+
+// Close ends the lease.
+func (l *lease) Close() error {
+	l.once.Do(func() {
+		// Removed while still locked, so that a sweeper never holds the name.
+		err := os.Remove(l.file.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		l.err = errors.Join(err, l.file.Close())
+	})
+	return l.err
+}
