@@ -1,0 +1,177 @@
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// Options changes what [DockerWith] writes. The zero value is what [Docker] uses.
+type Options struct {
+	// Platform is the one whose image is taken out of an index. Zero is that of containers on this machine: its architecture, and Linux
+	// unless it runs Windows. An index of a single image needs no match.
+	Platform platform.Platform
+}
+
+func (o Options) platform() platform.Platform {
+	if o.Platform.IsZero() {
+		return content.HostPlatform()
+	}
+	return o.Platform
+}
+
+// Docker returns a sink that writes the tar file path for `docker load`, under the given names.
+//
+// The file is at the same time an OCI image layout and what `docker save` writes (manifest.json beside oci-layout and index.json, as
+// Docker has done since version 25), so that every version of docker load, podman load, skopeo's docker-archive: and oci-archive: and
+// containerd read it. Names are written as for `docker tag`; without any, the image is loaded by its digest alone.
+//
+// docker load takes one image. Of an index, that for this machine is written; see [DockerWith] for another, and [OCI] for all.
+func Docker(path string, refs ...string) image.Sink { return DockerWith(path, Options{}, refs...) }
+
+// DockerWith is [Docker] with options.
+func DockerWith(path string, o Options, refs ...string) image.Sink {
+	return &sink{kind: "docker archive", path: path, refs: slices.Clone(refs), options: o, docker: true}
+}
+
+// OCI returns a sink that writes the tar file path with an OCI image layout of an image, or of an index and all its images, under the
+// given names, which are those of package layout.
+func OCI(path string, refs ...string) image.Sink {
+	return &sink{kind: "OCI archive", path: path, refs: slices.Clone(refs)}
+}
+
+type sink struct {
+	kind    string
+	path    string
+	refs    []string
+	options Options
+	docker  bool
+}
+
+// String says where the sink writes.
+func (s *sink) String() string { return s.kind + " " + s.path }
+
+// Write implements [image.Sink].
+func (s *sink) Write(ctx context.Context, a image.Artifact) error {
+	if err := s.write(ctx, a); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+func (s *sink) write(ctx context.Context, a image.Artifact) error {
+	names, err := content.ParseNames(s.refs)
+	if err != nil {
+		return err
+	}
+	if s.docker && a.Index != nil && a.Image == nil {
+		if a, err = pick(a.Index, s.options.platform()); err != nil {
+			return err
+		}
+	}
+	blobs, d, err := content.Collect(ctx, a)
+	if err != nil {
+		return err
+	}
+	index, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: content.Rows(d, names)})
+	if err != nil {
+		return err
+	}
+	t := &tarball{}
+	t.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
+	t.file("index.json", index)
+	if s.docker {
+		m, err := dockerManifest(a.Image, names)
+		if err != nil {
+			return err
+		}
+		t.file("manifest.json", m)
+	}
+	for _, b := range blobs {
+		t.blob(blobName(b.Digest), b)
+	}
+	if t.err != nil {
+		return t.err
+	}
+	return s.replace(ctx, t)
+}
+
+// replace writes the tarball unless the file has its bytes.
+func (s *sink) replace(ctx context.Context, t *tarball) error {
+	fi, err := os.Stat(s.path)
+	switch {
+	case err == nil && fi.IsDir():
+		return errors.New("it is a directory; name a file in it, or use image/layout to write a directory")
+	case err == nil && !fi.Mode().IsRegular():
+		return errors.New("it is not a regular file; name a new file")
+	case err == nil && t.equal(ctx, s.path, fi.Size()):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return t.create(ctx, s.path)
+}
+
+func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+// dockerManifest is manifest.json of `docker save`.
+func dockerManifest(img v1.Image, names []content.Name) ([]byte, error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	type entry struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}
+	e := entry{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
+	for _, n := range names {
+		e.RepoTags = append(e.RepoTags, familiar(n.Full))
+	}
+	for n, l := range m.Layers {
+		if !l.MediaType.IsDistributable() {
+			return nil, fmt.Errorf("layer %d (%s) may not be distributed, and docker load needs every layer; push to a registry instead", n+1, l.Digest)
+		}
+		e.Layers = append(e.Layers, blobName(l.Digest))
+	}
+	return json.Marshal([]entry{e})
+}
+
+// familiar is the short name that Docker shows and writes: "app:1.0" for docker.io/library/app:1.0.
+func familiar(full string) string {
+	rest, ok := strings.CutPrefix(full, "docker.io/")
+	if !ok {
+		return full
+	}
+	return strings.TrimPrefix(rest, "library/")
+}
+
+// pick returns the image of an index for a platform.
+func pick(x v1.ImageIndex, want platform.Platform) (image.Artifact, error) {
+	rows, have, err := content.Platforms(x)
+	if err != nil {
+		return image.Artifact{}, err
+	}
+	n := 0
+	if len(have) != 1 {
+		var ok bool
+		if n, ok = platform.Best(want, have); !ok {
+			return image.Artifact{}, fmt.Errorf("the index has no image for %s, only for %v; choose one in Options.Platform", want, have)
+		}
+	}
+	img, err := x.Image(rows[n].Digest)
+	return image.Artifact{Image: img}, err
+}

@@ -1,0 +1,41 @@
+package content
+
+import (
+	"runtime"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/platform"
+)
+
+// HostPlatform is that of containers on this machine: its architecture, and Linux unless it runs Windows.
+func HostPlatform() platform.Platform {
+	p := platform.Host()
+	if runtime.GOOS != "windows" {
+		p.OS, p.OSVersion = "linux", ""
+	}
+	return p
+}
+
+// Platforms lists the images of an index that say, or leave open, what they run on, in its order. Attestations, whose platform is
+// unknown/unknown, are left out.
+func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) {
+	m, err := idx.IndexManifest()
+	if err != nil {
+		return nil, nil, err
+	}
+	var rows []v1.Descriptor
+	var have []platform.Platform
+	for _, d := range m.Manifests {
+		p := d.Platform
+		if !d.MediaType.IsImage() || p != nil && p.OS == "unknown" {
+			continue
+		}
+		if p == nil {
+			p = &v1.Platform{}
+		}
+		rows = append(rows, d)
+		have = append(have, platform.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion})
+	}
+	return rows, have, nil
+}

@@ -1,0 +1,26 @@
+// Package registry pulls base images from registries and pushes finished ones, by the OCI distribution specification as every registry speaks
+// it.
+//
+// The two calls to start with are [Push], a sink, and [NewClient], whose Resolve method finds a base image.
+//
+// # Guarantees
+//
+//   - A resolved image reads its manifest and config only. A layer is streamed when it is opened, and verified against its digest.
+//   - A push sends what the registry does not have and nothing else: one request when the image is there already. Layers of a base
+//     in the same registry are mounted, not sent. No layer that is there is opened.
+//   - Only the registry that was named is asked, with the hosts that it redirects or delegates to; the urls of a descriptor are never
+//     fetched.
+//   - Plain http is spoken with this machine only (127.0.0.0/8, ::1, localhost) and with the hosts listed in Options.Insecure.
+//     Credentials are never sent over plain http to another machine, and follow no redirect to another host.
+//   - Every wait on the network ends: when the context does, or when nothing has arrived for Options.Timeout.
+//   - A manifest or config of more than 4 MiB is refused.
+//
+// # Limits
+//
+// Docker's image manifests of schema 1 (before 2016) are refused. A push interrupted half-way leaves blobs that nothing refers to, which
+// registries collect; the name is moved last.
+//
+// # Concurrency
+//
+// A Client and a sink may be used by several goroutines at once.
+package registry

@@ -1,0 +1,138 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/stagewright/stagewright/platform"
+)
+
+// What can go wrong and a program may want to tell apart; an [*Error] wraps at most one of them.
+var (
+	ErrBadReference = errors.New("not an image name")
+	ErrNotFound     = errors.New("no such image")
+	ErrUnauthorized = errors.New("not allowed")
+	ErrUnreachable  = errors.New("the registry cannot be reached")
+	ErrPlainHTTP    = errors.New("plain http refused")
+	ErrRateLimited  = errors.New("the registry limits requests")
+)
+
+// Error is the failure of a request to a registry.
+type Error struct {
+	Op     string // "resolve", "pull" or "push"
+	Ref    string // the whole name
+	Host   string // of the registry, empty for a bad reference
+	Reason error  // one of the Err values of this package, or nil
+	Err    error  // what happened
+}
+
+// Error names the operation, the reference, what happened and what to do about it.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: ", e.Op, e.Ref)
+	if e.Reason != nil {
+		fmt.Fprintf(&b, "%v: ", e.Reason)
+	}
+	fmt.Fprintf(&b, "%v", e.Err)
+	if a := e.advice(); a != "" {
+		fmt.Fprintf(&b, " (%s)", a)
+	}
+	return b.String()
+}
+
+// Unwrap gives Reason and Err to errors.Is and errors.As.
+func (e *Error) Unwrap() []error {
+	if e.Reason == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Reason, e.Err}
+}
+
+func (e *Error) advice() string {
+	switch {
+	case errors.Is(e.Reason, ErrBadReference):
+		return "write a name like alpine:3.22 or registry.example.com/team/app:1.0, in lower case"
+	case errors.Is(e.Reason, ErrNotFound) && e.Op == "push":
+		return "the registry does not know the repository; create it there, and check the name"
+	case errors.Is(e.Reason, ErrNotFound):
+		if e.Host == "docker.io" {
+			return "docker.io has no such repository or tag; check the spelling, or name the registry: registry.example.com/name:tag"
+		}
+		return e.Host + " has no such repository or tag; check the spelling, and for an image of Docker Hub write docker.io/… in front"
+	case errors.Is(e.Reason, ErrUnauthorized):
+		return "log in with `docker login " + e.Host + "`, or set Options.Keychain; the image may also not exist, which many registries report like this"
+	case errors.Is(e.Reason, ErrUnreachable):
+		return "check that " + e.Host + " is spelled right and runs, the network, and the proxy settings"
+	case errors.Is(e.Reason, ErrPlainHTTP):
+		return "serve the registry over https, or list its host in Options.Insecure; credentials go over https only"
+	case errors.Is(e.Reason, ErrRateLimited):
+		return "log in with `docker login " + e.Host + "` for a higher limit, or wait"
+	}
+	return ""
+}
+
+// newError wraps err, and finds the reason for it. An error that is one already stays as it is.
+func newError(ctx context.Context, op string, r name.Reference, err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return err
+	}
+	e := &Error{Op: op, Ref: display(r), Host: displayHost(r), Err: err}
+	if cause := context.Cause(ctx); cause != nil {
+		e.Err = cause
+		return e
+	}
+	var status *transport.Error
+	var netErr net.Error
+	var urlErr *url.Error
+	switch {
+	case errors.Is(err, ErrPlainHTTP):
+		e.Reason = ErrPlainHTTP
+		var p *plainError
+		if errors.As(err, &p) {
+			e.Err = p
+		}
+	case errors.As(err, &status):
+		e.Reason = reasonOf(status.StatusCode)
+	case errors.As(err, &netErr), errors.As(err, &urlErr):
+		e.Reason = ErrUnreachable
+	}
+	return e
+}
+
+func reasonOf(status int) error {
+	switch status {
+	case http.StatusNotFound:
+		return ErrNotFound
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return ErrUnauthorized
+	case http.StatusTooManyRequests:
+		return ErrRateLimited
+	}
+	return nil
+}
+
+// PlatformError says that an image is there, but not for the platform that is wanted.
+type PlatformError struct {
+	Want platform.Platform
+	Have []platform.Platform
+}
+
+func (e *PlatformError) Error() string {
+	if len(e.Have) == 0 {
+		return fmt.Sprintf("it has no image for %s, and names no other platform", e.Want)
+	}
+	have := make([]string, len(e.Have))
+	for i, p := range e.Have {
+		have[i] = p.String()
+	}
+	return fmt.Sprintf("it has no image for %s; it has %s", e.Want, strings.Join(have, ", "))
+}
