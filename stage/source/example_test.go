@@ -1,0 +1,66 @@
+package source_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing/fstest"
+
+	"github.com/stagewright/stagewright/stage/source"
+)
+
+// A build context with its ignore file, hashed through a memo.
+func ExampleDir() {
+	dir, err := os.MkdirTemp("", "context")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	for name, content := range map[string]string{"main.go": "package main\n", "debug.log": "noise\n", ".dockerignore": "*.log\n.*\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	files, err := source.Dir(dir, source.DirOptions{Memo: source.OpenMemo(filepath.Join(dir, ".memo"))})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	show(files)
+	v, err := files.Why("debug.log")
+	fmt.Println(v.Exists, v.Ignored, v.Rule.File, v.Rule.Line, err)
+	// Output:
+	// main.go 13 sha256:df1d
+	// true true .dockerignore 1 <nil>
+}
+
+// Files that never were on a disk.
+func ExampleFS() {
+	show(source.FS(fstest.MapFS{"etc/motd": {Data: []byte("hello\n")}}, "generated"))
+	// Output:
+	// etc 0 sha256:0000
+	// etc/motd 6 sha256:5891
+}
+
+func show(files source.Files) {
+	ctx := context.Background()
+	entries, err := files.List(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	wanted := make([]*source.Entry, len(entries))
+	for n := range entries {
+		wanted[n] = &entries[n]
+	}
+	if err := files.Hash(ctx, wanted); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range entries {
+		fmt.Printf("%s %d %.11s\n", e.Path, e.Size, e.Digest)
+	}
+}

@@ -1,0 +1,168 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Memo remembers the digests of files by their stat signature, so that an
+// unchanged directory is looked at and not read. It keeps one file for each
+// directory in a private folder. It is a hint: a memo that is missing, damaged
+// or not writable costs time, never an error and never a wrong digest.
+//
+// # What is trusted
+//
+// The signature is path, inode number, size, mtime and ctime, in nanoseconds.
+// The device number is not part of it: network, overlay and btrfs mounts get
+// another one each time. A change of content that keeps the size and restores
+// the mtime still moves the ctime, which no program can set.
+//
+// A write within one tick of the filesystem's clock leaves no trace in the
+// signature (the racy window). A digest is therefore remembered only when the
+// file's mtime and ctime were older than the moment its reading began by a margin:
+// 20 ms, as the kernel's clock for file times ticks every 10 ms or faster, or 2 s
+// where times are whole seconds or another machine's (NFS, SMB, 9p, FUSE and
+// every system but Linux). Hash waits for up to 40 ms where that
+// settles a file. What the signature cannot show: a clock that was set back to
+// the very nanosecond, pages of a shared memory map that were dirty before the
+// file was read and are written again after it, and content changed beneath the
+// filesystem.
+//
+// Several goroutines and processes may use one folder; each file is replaced as
+// a whole and the last writer wins.
+type Memo struct {
+	dir   string
+	mu    sync.Mutex
+	roots map[string]*memoRoot
+}
+
+// OpenMemo returns the memo kept in dir, which is made (mode 0700) when the
+// first digest is written. It must be private: who can write it can make a build
+// take old content for new. A file in it that belongs to another user, or that
+// others can write, is not believed.
+func OpenMemo(dir string) *Memo {
+	return &Memo{dir: dir, roots: map[string]*memoRoot{}}
+}
+
+// root returns what is remembered of one directory, nil for no memo.
+func (m *Memo) root(path string) *memoRoot {
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.roots[path]
+	if r == nil {
+		name := sha256.Sum256([]byte(path))
+		r = &memoRoot{root: path, file: filepath.Join(m.dir, hex.EncodeToString(name[:16])+".memo")}
+		m.roots[path] = r
+	}
+	return r
+}
+
+// memoRoot is what a Memo knows of one directory.
+type memoRoot struct {
+	root, file string
+
+	mu     sync.Mutex
+	loaded bool
+	data   []byte // as in the file, checked; never edited, only replaced
+	count  int    // records in data
+}
+
+// records returns the current records, reading the file at the first call.
+func (r *memoRoot) records() memoReader {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		r.loaded = true
+		r.data, r.count = loadMemo(r.file, r.root)
+	}
+	return memoReader{rest: r.data}
+}
+
+// fill sets the digests of the entries, sorted by path, whose signature is
+// remembered, and returns the others in order.
+func (r *memoRoot) fill(entries []*Entry) (missing []*Entry) {
+	if r == nil {
+		return entries
+	}
+	records := r.records()
+	ok := records.next()
+	for n, e := range entries {
+		for ok && comparePaths(records.path, e.Path) < 0 {
+			ok = records.next()
+		}
+		if ok && e.id.known && string(records.path) == e.Path && records.sign == signatureOf(e) {
+			e.Digest = records.digest
+			continue
+		}
+		if missing == nil {
+			missing = make([]*Entry, 0, len(entries)-n)
+		}
+		missing = append(missing, e)
+	}
+	return missing
+}
+
+// remember adds fresh, sorted by path and hashed, to what is known, and writes
+// the file when there is any. Records of files that were not asked for stay,
+// since other ignore rules may select them, as long as they are not many more
+// than the listed files.
+func (r *memoRoot) remember(fresh []*Entry, listed int64) {
+	if r == nil || len(fresh) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keep := int64(r.count) <= 2*listed+10_000
+	w := newMemoWriter(r.root)
+	old := memoReader{rest: r.data}
+	ok := keep && old.next()
+	for n, e := range fresh {
+		if n > 0 && fresh[n-1].Path == e.Path {
+			continue
+		}
+		for ok && comparePaths(old.path, e.Path) < 0 {
+			w.add(old.path, old.sign, old.digest)
+			ok = old.next()
+		}
+		if ok && string(old.path) == e.Path {
+			ok = old.next()
+		}
+		w.add([]byte(e.Path), signatureOf(e), e.Digest)
+	}
+	for ok {
+		w.add(old.path, old.sign, old.digest)
+		ok = old.next()
+	}
+	file := w.finish()
+	r.data, r.count, r.loaded = records(file, r.root), w.count, true
+	_ = saveMemo(r.file, file) // a hint that cannot be kept is no error
+}
+
+// saveMemo replaces the file at path as a whole. It is not synced: a checksum
+// tells a torn file, which is then ignored.
+func saveMemo(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".memo-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
