@@ -1,0 +1,48 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+)
+
+// dry is a Runner of one's own: it prints what it is asked to run.
+type dry struct{}
+
+func (dry) Run(_ context.Context, s *sandbox.Spec) (sandbox.Status, error) {
+	if err := s.Validate(); err != nil {
+		return sandbox.Status{}, err
+	}
+	fmt.Println(strings.Join(s.Args, " "))
+	return sandbox.Status{}, nil
+}
+
+func ExampleRunner() {
+	var r sandbox.Runner = dry{}
+	status, err := r.Run(context.Background(), &sandbox.Spec{
+		Root: sandbox.Root{Lowers: []string{"/var/lib/rootfs"}},
+		Args: []string{"go", "build", "./..."},
+	})
+	fmt.Println(status.Success(), err)
+	// Output:
+	// go build ./...
+	// true <nil>
+}
+
+func ExampleSpec_Validate() {
+	s := &sandbox.Spec{
+		Root:   sandbox.Root{Lowers: []string{"/var/lib/rootfs"}},
+		Args:   []string{"true"},
+		Mounts: []sandbox.Mount{{Type: sandbox.MountTmpfs, Target: "tmp"}},
+	}
+	fmt.Println(s.Validate())
+	// Output: sandbox: invalid spec: Mounts[0].Target is "tmp" and should be an absolute path inside the root
+}
+
+// A Runner that cannot tell is taken to work.
+func ExampleProbe() {
+	fmt.Println(sandbox.Probe(context.Background(), dry{}))
+	// Output: <nil>
+}

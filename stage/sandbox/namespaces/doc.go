@@ -1,0 +1,47 @@
+// Package namespaces runs the processes of build steps in Linux namespaces,
+// with nothing to install: no daemon, no root, no other program, no cgo.
+//
+// The two calls to start with are [New] and [Runner.Run]; [Runner.Probe] says
+// beforehand whether this machine allows it, and if not, what to do.
+//
+// # How it works
+//
+// Run executes a sealed copy of the running program as process 1 of new mount,
+// pid, IPC, UTS and cgroup namespaces, in a new user namespace as well where
+// the caller is not privileged, and in a new network namespace for
+// sandbox.NetworkNone. An init function in a leaf package, which costs every
+// other process one comparison of strings, takes the copy over: it mounts an
+// overlay of the Spec's directories, a private /proc, /dev and /sys and the
+// Spec's mounts, pivots into them, gives up what Docker does not leave to a
+// container, and becomes the command. It is the same way for root and for
+// ordinary users.
+//
+// # Guarantees
+//
+// The process has Docker's default capabilities, system call policy, and masked and
+// read-only paths; set-user-ID programs work. It inherits no descriptor but
+// its three streams, no terminal, no environment and no ignored signal.
+// Nothing is mounted outside the new namespaces. No link in the image, and
+// nothing that an earlier step left, leads a mount out of the root. All
+// processes of a step are dead when Run returns, when its context ends, and
+// when the builder is killed: by the kernel's parent-death signal, and should
+// a step have lost that by a change of user, by a watcher, which is one more
+// process, idle, for as long as the builder lives.
+//
+// # Limits
+//
+// Linux only; elsewhere each Run returns a *sandbox.UnavailableError, as it
+// does on machines without a system call table here (that is, other than amd64, 386,
+// arm64 and arm). Linux 5.4 is needed for root and 5.11 for ordinary users,
+// who have one id inside unless they pass [SubordinateIDs]. The program must
+// not be started under the name "stagewright-sandbox-init" with pipes as
+// descriptors 3 and 4. Init functions of packages that are initialised earlier
+// run in the copy too, without environment and without effect on the step, so
+// slow ones slow each step down.
+//
+// # Concurrency
+//
+// All methods may be called concurrently. A Run holds one operating system
+// thread. What is prepared once (the copy of the program, in memory and as large
+// as it; the compiled policy; the watcher) is shared by all Runners of a process.
+package namespaces

@@ -1,0 +1,308 @@
+package child
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// builder makes the root. Its working directory is /proc/self/fd, so that the
+// decimal of a descriptor is a path: short enough for 500 layers in the one
+// page that mount(2) takes, free of characters to escape, and never resolved twice.
+type builder struct {
+	c           *Config
+	lowers      []int
+	upper, work int
+	sources     []int // of c.Mounts, -1 for those without
+	nodes       []int // of deviceNodes, -1 for those that the host lacks
+	sys         int   // the host's /sys, for when there can be no new one
+	scratch     int   // a private tmpfs for everything that is not the image's
+	root        int
+	w           walker
+}
+
+const openPath = unix.O_PATH | unix.O_CLOEXEC
+
+func name(fd int) string { return strconv.Itoa(fd) }
+
+// buildRoot mounts everything that the process is to see and enters it.
+func buildRoot(c *Config) ([]Created, *Failure) {
+	b := &builder{c: c, upper: -1, work: -1, sys: -1}
+	fds, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Fchdir(fds)
+	}
+	if err != nil {
+		return nil, fail(StageSetup, "enter", "/proc/self/fd", err)
+	}
+	for _, step := range []func() *Failure{
+		b.openHost, b.mountScratch, b.mountOverlay, b.mountProc, b.mountDev, b.mountSys, b.mountAll, b.pivot,
+	} {
+		if f := step(); f != nil {
+			return b.w.created, f
+		}
+	}
+	return b.w.created, nil
+}
+
+// openHost opens all that is needed of the host before anything hides it.
+func (b *builder) openHost() *Failure {
+	dir := func(path string) (int, error) { return unix.Open(path, openPath|unix.O_DIRECTORY, 0) }
+	for _, l := range b.c.Lowers {
+		fd, err := dir(l)
+		if err != nil {
+			return fail(StageRoot, "open the lower directory", l, err)
+		}
+		b.lowers = append(b.lowers, fd)
+	}
+	var err error
+	if b.c.Upper != "" {
+		if b.upper, err = dir(b.c.Upper); err != nil {
+			return fail(StageRoot, "open the upper directory", b.c.Upper, err)
+		}
+		if b.work, err = dir(b.c.Work); err != nil {
+			return fail(StageRoot, "open the work directory", b.c.Work, err)
+		}
+	}
+	for i, m := range b.c.Mounts {
+		fd := -1
+		if m.Kind == Bind {
+			if fd, err = unix.Open(m.Source, openPath, 0); err != nil {
+				return mountFailure(i, "open the source", m.Source, err)
+			}
+		}
+		b.sources = append(b.sources, fd)
+	}
+	if b.c.BindNodes {
+		for _, n := range deviceNodes {
+			fd, err := unix.Open("/dev/"+n.name, openPath, 0)
+			if err != nil {
+				fd = -1
+			}
+			b.nodes = append(b.nodes, fd)
+		}
+	}
+	if b.sys, err = dir("/sys"); err != nil && !b.c.FreshSysfs {
+		return fail(StageSys, "open", "/sys", err)
+	}
+	return nil
+}
+
+// mountScratch mounts a tmpfs over a directory of the recipe, which from now on
+// is used by descriptor only.
+func (b *builder) mountScratch() *Failure {
+	at, path := b.upper, b.c.Upper
+	if at < 0 {
+		at, path = b.lowers[0], b.c.Lowers[0]
+	}
+	if err := unix.Mount("tmpfs", name(at), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fail(StageRoot, "mount a tmpfs", path, err)
+	}
+	var err error
+	if b.scratch, err = unix.Open(path, openPath|unix.O_DIRECTORY, 0); err != nil {
+		return fail(StageRoot, "open the tmpfs", path, err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(b.scratch, &st); err != nil || int64(st.Type) != unix.TMPFS_MAGIC {
+		return fail(StageRoot, "find the tmpfs", path, unix.ESTALE) // the directory was replaced meanwhile
+	}
+	for _, d := range []string{"root", "empty", "lower", "upper", "work"} {
+		if err := unix.Mkdirat(b.scratch, d, 0o755); err != nil {
+			return fail(StageRoot, "make a directory in the tmpfs", d, err)
+		}
+	}
+	return nil
+}
+
+// mountOverlay mounts the root itself on a directory of the scratch.
+func (b *builder) mountOverlay() *Failure {
+	sub := func(n string) (int, error) { return unix.Openat(b.scratch, n, openPath|unix.O_DIRECTORY, 0) }
+	var err error
+	if len(b.lowers) == 0 {
+		fd, err := sub("lower")
+		if err != nil {
+			return fail(StageRoot, "open", "lower", err)
+		}
+		b.lowers = []int{fd}
+	}
+	b.w.upper = b.upper
+	if b.upper < 0 {
+		// A read-only root gets an upper of its own for the missing mount points.
+		if f := b.scratchUpper(sub); f != nil {
+			return f
+		}
+	}
+	at, err := sub("root")
+	if err != nil {
+		return fail(StageRoot, "open", "root", err)
+	}
+	if err := b.overlay(at); err != nil {
+		return fail(StageRoot, "mount an overlay", b.c.Upper, err)
+	}
+	if b.root, err = sub("root"); err != nil {
+		return fail(StageRoot, "open", "root", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(b.root, &st); err != nil {
+		return fail(StageRoot, "look at the overlay", "/", err)
+	}
+	b.w.root, b.w.dev = b.root, uint64(st.Dev)
+	return nil
+}
+
+// scratchUpper makes an upper directory in memory. The root's own metadata is
+// that of the upper, so it is copied from the topmost lower.
+func (b *builder) scratchUpper(sub func(string) (int, error)) *Failure {
+	var st unix.Stat_t
+	err := unix.Fstat(b.lowers[0], &st)
+	if err == nil {
+		b.upper, err = sub("upper")
+	}
+	if err == nil {
+		b.work, err = sub("work")
+	}
+	if err == nil {
+		err = unix.Fchmodat(b.scratch, "upper", st.Mode&0o7777, 0)
+	}
+	if err != nil {
+		return fail(StageRoot, "make an upper directory in memory", "", err)
+	}
+	// An id that this user namespace does not map cannot be given; it shows as
+	// the overflow id either way.
+	_ = unix.Fchownat(b.scratch, "upper", int(st.Uid), int(st.Gid), 0)
+	return nil
+}
+
+func (b *builder) overlay(at int) error {
+	lowers := make([]string, len(b.lowers))
+	for i, fd := range b.lowers {
+		lowers[i] = name(fd)
+	}
+	// The defaults of these differ between distributions, and each of them
+	// leaves marks in the upper directory that are not changes of the step.
+	opts := fmt.Sprintf("lowerdir=%s,upperdir=%d,workdir=%d,index=off,xino=off", strings.Join(lowers, ":"), b.upper, b.work)
+	if b.c.UserXattr {
+		opts += ",userxattr" // which by itself turns the other two off
+	} else {
+		opts += ",redirect_dir=off,metacopy=off"
+	}
+	if !b.c.NoVolatile {
+		// An unknown option is EINVAL, as is much else, so any EINVAL has a second try.
+		if err := unix.Mount("overlay", name(at), "overlay", 0, opts+",volatile"); err != unix.EINVAL {
+			return err
+		}
+	}
+	return unix.Mount("overlay", name(at), "overlay", 0, opts)
+}
+
+// mountAll makes the mounts of the Spec, in order.
+func (b *builder) mountAll() *Failure {
+	for i := range b.c.Mounts {
+		m := &b.c.Mounts[i]
+		if f := b.mountOne(i, m); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func (b *builder) mountOne(i int, m *Mount) *Failure {
+	source, dir := b.sources[i], true
+	switch m.Kind {
+	case Bind:
+		var st unix.Stat_t
+		if err := unix.Fstat(source, &st); err != nil {
+			return mountFailure(i, "look at the source", m.Source, err)
+		}
+		dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	case File:
+		dir = false
+		var err error
+		if source, err = b.writeFile(i, m); err != nil {
+			return mountFailure(i, "write the file", m.Target, err)
+		}
+	}
+	p, err := b.w.find(m.Target, dir)
+	if err != nil {
+		return mountFailure(i, "find or make the mount point", m.Target, err)
+	}
+	defer p.close()
+	if m.Kind == Tmpfs {
+		opts := fmt.Sprintf("mode=%#o,uid=%d,gid=%d", m.Mode, m.UID, m.GID)
+		if m.Size > 0 {
+			opts += fmt.Sprintf(",size=%d", m.Size)
+		}
+		err = unix.Mount("tmpfs", name(p.fd), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, opts)
+	} else {
+		err = unix.Mount(name(source), name(p.fd), "", unix.MS_BIND|unix.MS_REC, "")
+	}
+	if err != nil {
+		return mountFailure(i, "mount", m.Target, err)
+	}
+	if !m.ReadOnly {
+		return nil
+	}
+	if err := b.readOnlyAt(p, true); err != nil {
+		return mountFailure(i, "make read-only", m.Target, err)
+	}
+	return nil
+}
+
+// writeFile puts the content of a File on the scratch.
+func (b *builder) writeFile(i int, m *Mount) (int, error) {
+	n := "file-" + strconv.Itoa(i)
+	fd, err := unix.Openat(b.scratch, n, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, m.Mode&0o7777)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	if _, err := fdFile(fd).Write(m.Data); err != nil {
+		return -1, err
+	}
+	if m.UID != 0 || m.GID != 0 {
+		if err := unix.Fchown(fd, int(m.UID), int(m.GID)); err != nil {
+			return -1, err
+		}
+		// A chown takes the setuid and setgid bits away.
+		if err := unix.Fchmod(fd, m.Mode&0o7777); err != nil {
+			return -1, err
+		}
+	}
+	return unix.Openat(b.scratch, n, openPath|unix.O_NOFOLLOW, 0)
+}
+
+func mountFailure(i int, op, path string, err error) *Failure {
+	f := fail(StageMount, op, path, err)
+	f.Index = i
+	return f
+}
+
+// pivot makes the root the root and lets go of the old one and of every
+// descriptor into it, so that no later path, the working directory least of
+// all, can lead there through /proc/self/fd.
+func (b *builder) pivot() *Failure {
+	if b.c.Upper == "" {
+		if err := b.readOnly(b.root, false); err != nil {
+			return fail(StagePivot, "make the root read-only", "/", err)
+		}
+	}
+	if err := unix.Fchdir(b.root); err != nil {
+		return fail(StagePivot, "enter", "/", err)
+	}
+	// pivot_root(".", ".") puts the old root under the new one, pivot_root(2).
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fail(StagePivot, "pivot_root", "/", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fail(StagePivot, "unmount the old root", "/", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return fail(StagePivot, "enter", "/", err)
+	}
+	if err := closeFrom(firstFree); err != nil {
+		return fail(StagePivot, "close descriptors", "/", err)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package namespaces_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
+	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
+)
+
+// builderEnv makes this test binary a builder that runs the Spec in it.
+const builderEnv = "SANDBOX_TEST_BUILDER"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(builderEnv); spec != "" {
+		os.Exit(builder(spec))
+	}
+	os.Exit(m.Run())
+}
+
+func builder(encoded string) int {
+	var s sandbox.Spec
+	if err := json.Unmarshal([]byte(encoded), &s); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s.Stdout, s.Stderr = os.Stdout, os.Stderr
+	if _, err := namespaces.New(namespaces.Options{}).Run(context.Background(), &s); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// TestKilledBuilder kills a builder in the middle of a step and looks for what is left of it.
+func TestKilledBuilder(t *testing.T) {
+	probe(t)
+	lower := sandboxtest.Lower(t)
+	program, err := os.ReadFile(filepath.Join(lower, sandboxtest.Prober))
+	if err != nil {
+		t.Fatal(err)
+	}
+	suid := filepath.Join(lower, "bin/suid")
+	if err := os.WriteFile(suid, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(suid, 0o755|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		user sandbox.User
+	}{
+		{name: "Direct", args: []string{"/bin/prober", "sleep"}},
+		{name: "Background", args: []string{"/bin/prober", "nest"}},
+		// Executing this one clears the parent-death signal.
+		{name: "Setuid", args: []string{"/bin/suid", "sleep"}, user: sandbox.User{UID: 1234, GID: 1234}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			marker := fmt.Sprintf("killed-%d-%s", os.Getpid(), c.name)
+			s := sandbox.Spec{Root: sandbox.Root{Lowers: []string{lower}}, Args: append(c.args, marker), User: c.user}
+			if _, err := namespaces.New(namespaces.Options{}).Run(t.Context(), &sandbox.Spec{Root: s.Root, Args: []string{"/bin/prober"}, User: c.user}); err != nil {
+				t.Skip(err) // an ordinary user has no other user
+			}
+			killBuilder(t, &s, marker)
+		})
+	}
+}
+
+func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
+	mounts := mountinfo(t)
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), builderEnv+"="+string(encoded))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	if len(marked(t, marker)) == 0 {
+		t.Fatal("the control sees no process while it runs")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	// The kernel and the watcher act after the builder's death, so this polls;
+	// the deadline is only there to end a test that fails.
+	for deadline := time.Now().Add(20 * time.Second); len(marked(t, marker)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %q outlived their builder", marked(t, marker))
+		}
+	}
+	if now := mountinfo(t); now != mounts {
+		t.Errorf("the mounts of the host changed:\n%s\n%s", mounts, now)
+	}
+}
+
+// marked lists the processes of this machine that have marker among their
+// arguments, the builder itself, which has it in the environment, excepted.
+func marked(t *testing.T, marker string) []string {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, p := range all {
+		if b, err := os.ReadFile(p); err == nil && bytes.Contains(b, []byte(marker)) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func mountinfo(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func probe(tb testing.TB) {
+	tb.Helper()
+	if err := namespaces.New(namespaces.Options{Dir: tb.TempDir()}).Probe(tb.Context()); err != nil {
+		tb.Skip(err)
+	}
+}

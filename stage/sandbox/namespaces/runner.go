@@ -1,0 +1,50 @@
+package namespaces
+
+import (
+	"context"
+	"sync"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+)
+
+// Options adjust a Runner. The zero value is good.
+type Options struct {
+	// Dir is a directory on the filesystem where the Root.Upper of later Runs
+	// will lie: Probe tries an overlay there. Empty: Probe tries one in memory.
+	Dir string
+}
+
+// Runner runs processes in namespaces of their own. It is safe for concurrent use.
+type Runner struct {
+	opts Options
+
+	mu       sync.Mutex // held while probing
+	probed   bool
+	probeErr error
+}
+
+var (
+	_ sandbox.Runner = (*Runner)(nil)
+	_ sandbox.Prober = (*Runner)(nil)
+)
+
+// New returns a Runner. It does nothing else: the first Run or Probe prepares what all share.
+func New(o Options) *Runner { return &Runner{opts: o} }
+
+// Run implements sandbox.Runner.
+func (r *Runner) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
+	if err := spec.Validate(); err != nil {
+		return sandbox.Status{}, err
+	}
+	return r.run(ctx, spec)
+}
+
+// SubordinateIDs returns a map for sandbox.Root.IDs that gives an ordinary user
+// id 0 as its own and, from 1 upwards, the ids that subuid(5) and subgid(5) grant. Where
+// there are none, or newuidmap(1) is not installed, the error is an
+// *sandbox.UnavailableError, and the single id of an empty map is what is left.
+func SubordinateIDs() (sandbox.IDs, error) { return subordinateIDs() }
+
+// Probe implements sandbox.Prober. It makes everything that a Run makes, for
+// real, and remembers the answer.
+func (r *Runner) Probe(ctx context.Context) error { return r.probe(ctx) }

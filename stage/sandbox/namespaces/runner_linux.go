@@ -1,0 +1,228 @@
+package namespaces
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces/internal/child"
+)
+
+func (r *Runner) run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
+	return launch(ctx, spec, false)
+}
+
+// launch runs spec's process, or with dryRun does everything but execute it.
+func launch(ctx context.Context, spec *sandbox.Spec, dryRun bool) (sandbox.Status, error) {
+	m := thisMachine()
+	id := identify(m, &spec.Root)
+	if err := id.check(spec); err != nil {
+		return sandbox.Status{}, err
+	}
+	filter, err := dockerFilter()
+	if err != nil {
+		return sandbox.Status{}, err
+	}
+	config := configure(spec, m, &id, filter)
+	config.DryRun = dryRun
+	st, err := openStreams(spec)
+	if err != nil {
+		return sandbox.Status{}, err
+	}
+	config.Null = st.null
+	if err := ctx.Err(); err != nil {
+		st.closeAll()
+		return sandbox.Status{}, cancelled(ctx, spec)
+	}
+	p := &process{spec: spec, machine: m, id: &id, config: config}
+	status, err := p.run(ctx, st)
+	if spec.Root.Upper != "" {
+		if rmErr := removeMountPoints(ctx, p); rmErr != nil {
+			err = errors.Join(err, fmt.Errorf("sandbox: remove mount points from %s: %w", spec.Root.Upper, rmErr))
+		}
+	}
+	return status, err
+}
+
+// process is one started child.
+type process struct {
+	spec    *sandbox.Spec
+	machine machine
+	id      *identity
+	config  *child.Config
+
+	proc    *os.Process
+	ready   bool // the root was complete
+	created []child.Created
+	failure *child.Failure
+}
+
+// run starts the child and waits until it and all that it started have ended.
+func (p *process) run(ctx context.Context, st *streams) (sandbox.Status, error) {
+	// The kernel sends the parent-death signal when the thread that started
+	// the child ends, so this thread must not be given to others meanwhile.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	configR, configW, err := os.Pipe()
+	if err != nil {
+		st.closeAll()
+		return sandbox.Status{}, fmt.Errorf("sandbox: %w", err)
+	}
+	defer configW.Close()
+	reportR, reportW, err := os.Pipe()
+	if err != nil {
+		st.closeAll()
+		_ = configR.Close()
+		return sandbox.Status{}, fmt.Errorf("sandbox: %w", err)
+	}
+	defer reportR.Close()
+	p.proc, err = p.start(st, configR, reportW)
+	_ = configR.Close()
+	_ = reportW.Close()
+	if err != nil {
+		st.closeAll()
+		return sandbox.Status{}, explainStart(p.machine, p.id, err)
+	}
+	st.closeChild()
+	stop := context.AfterFunc(ctx, p.kill)
+	defer stop()
+	st.start(p.kill)
+
+	talkErr := p.talk(configW, reportR)
+	if talkErr != nil {
+		p.kill()
+	}
+	state, waitErr := p.proc.Wait()
+	ioErr := st.finish()
+	switch {
+	case waitErr != nil:
+		return sandbox.Status{}, fmt.Errorf("sandbox: wait for the process: %w", waitErr)
+	case p.failure != nil:
+		return sandbox.Status{}, explain(p, p.failure)
+	case ctx.Err() != nil && (!p.ready || killed(state)):
+		return sandbox.Status{}, cancelled(ctx, p.spec)
+	case talkErr != nil:
+		return sandbox.Status{}, talkErr
+	case !p.ready:
+		return sandbox.Status{}, fmt.Errorf("sandbox: the helper process ended before it could start %q: %v", p.spec.Args[0], state)
+	case ioErr != nil:
+		return sandbox.Status{}, ioErr
+	}
+	return statusOf(state), nil
+}
+
+func (p *process) kill() { _ = p.proc.Kill() } // an error means that it has ended
+
+// start re-executes this program in new namespaces.
+func (p *process) start(st *streams, config, report *os.File) (*os.Process, error) {
+	path := exePath
+	if p.spec.Features&sandbox.FeatureMemfd == 0 {
+		// Without memory files, or where the sysctl vm.memfd_noexec forbids to
+		// execute them, the program itself has to do.
+		if sealed, err := sealedSelf(); err == nil {
+			path = sealed
+		}
+	}
+	attr := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP,
+		Pdeathsig:  syscall.SIGKILL,
+		Setsid:     true, // the builder's terminal is not the step's
+	}
+	if p.spec.Network == sandbox.NetworkNone {
+		attr.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	p.id.apply(attr, p.machine)
+	pidfd := -1
+	attr.PidFD = &pidfd
+	args, procAttr := []string{child.Name}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   childEnv(),
+		Files: []*os.File{st.child[0], st.child[1], st.child[2], config, report},
+		Sys:   attr,
+	}
+	proc, err := os.StartProcess(path, args, procAttr)
+	if path != exePath && errors.Is(err, unix.EACCES) { // a security module forbids to execute memory
+		proc, err = os.StartProcess(exePath, args, procAttr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if pidfd >= 0 {
+		watch(pidfd)
+		_ = unix.Close(pidfd)
+	}
+	return proc, nil
+}
+
+// talk gives the child its configuration and reads its reports until it is the
+// command or has failed.
+func (p *process) talk(config io.Writer, report io.Reader) error {
+	if p.id.viaHelpers {
+		if err := p.id.writeMaps(p.proc.Pid); err != nil {
+			return err
+		}
+	}
+	sendErr := child.Send(config, p.config)
+	for {
+		var r child.Report
+		err := child.Receive(report, &r)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("sandbox: read the helper's report: %w", err)
+		}
+		p.created = r.Created
+		if p.failure = r.Failure; p.failure != nil {
+			return nil
+		}
+		p.ready = true
+	}
+	if sendErr != nil && !p.ready && !errors.Is(sendErr, unix.EPIPE) {
+		return fmt.Errorf("sandbox: configure the helper: %w", sendErr)
+	}
+	return nil
+}
+
+func killed(state *os.ProcessState) bool {
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
+}
+
+func cancelled(ctx context.Context, spec *sandbox.Spec) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("sandbox: run %q: %w: %w", spec.Args[0], err, cause)
+	}
+	return fmt.Errorf("sandbox: run %q: %w", spec.Args[0], err)
+}
+
+func statusOf(state *os.ProcessState) sandbox.Status {
+	s := sandbox.Status{Code: state.ExitCode(), User: state.UserTime(), System: state.SystemTime()}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		s.Code = 128 + int(ws.Signal())
+		if s.Signal = unix.SignalName(ws.Signal()); s.Signal == "" {
+			s.Signal = fmt.Sprintf("signal %d", int(ws.Signal()))
+		}
+	}
+	return s
+}
+
+// removeMountPoints takes what the child made for its mounts out of the upper
+// directory. Directories of other mapped ids can be entered only by a process
+// that has the same map.
+func removeMountPoints(ctx context.Context, p *process) error {
+	err := child.RemoveCreated(p.spec.Root.Upper, p.created)
+	if p.id.viaHelpers && errors.Is(err, unix.EACCES) {
+		return removeMapped(context.WithoutCancel(ctx), p)
+	}
+	return err
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package namespaces
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+)
+
+func unavailable() error {
+	return &sandbox.UnavailableError{
+		Cause: "Run steps need Linux namespaces, and this is " + runtime.GOOS,
+		Fix:   "build on a Linux machine or in a Linux virtual machine; stages without Run steps build here",
+	}
+}
+
+func (r *Runner) run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
+	return sandbox.Status{}, unavailable()
+}
+
+func (r *Runner) probe(context.Context) error { return unavailable() }
+
+func subordinateIDs() (sandbox.IDs, error) { return sandbox.IDs{}, unavailable() }

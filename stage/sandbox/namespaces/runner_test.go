@@ -1,0 +1,53 @@
+package namespaces_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
+	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
+)
+
+func newRunner(t *testing.T) sandbox.Runner {
+	return namespaces.New(namespaces.Options{Dir: t.TempDir()})
+}
+
+func TestConformance(t *testing.T) {
+	sandboxtest.Test(t, newRunner, sandboxtest.Options{})
+}
+
+// TestConformanceWithout forces the path for kernels without each feature.
+func TestConformanceWithout(t *testing.T) {
+	for name, mask := range map[string]sandbox.Features{
+		"Memfd":        sandbox.FeatureMemfd,
+		"MountSetattr": sandbox.FeatureMountSetattr,
+		"Volatile":     sandbox.FeatureVolatile,
+		"DeviceNodes":  sandbox.FeatureDeviceNodes,
+		"FreshSysfs":   sandbox.FeatureFreshSysfs,
+		"All":          sandbox.FeatureAll,
+	} {
+		t.Run(name, func(t *testing.T) {
+			sandboxtest.Test(t, newRunner, sandboxtest.Options{Features: mask})
+		})
+	}
+}
+
+// TestConformanceRanges maps subordinate ids, as for an ordinary user whose
+// steps install packages. Root writes the maps itself.
+func TestConformanceRanges(t *testing.T) {
+	if os.Geteuid() == 0 {
+		same := []sandbox.IDRange{{Size: 65536}}
+		sandboxtest.Test(t, newRunner, sandboxtest.Options{IDs: sandbox.IDs{UIDs: same, GIDs: same}})
+		return
+	}
+	ids, err := namespaces.SubordinateIDs()
+	if _, ok := errors.AsType[*sandbox.UnavailableError](err); ok {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sandboxtest.Test(t, newRunner, sandboxtest.Options{IDs: ids})
+}

@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"context"
+	"time"
+)
+
+// A Runner runs one process in an isolated root filesystem.
+//
+// Implementations are proven by the suite in package sandboxtest.
+type Runner interface {
+	// Run starts spec's process and waits until it, and everything that it
+	// started, has ended. It must not keep or change spec.
+	//
+	// A process that ran and failed is a Status with a non-zero Code and a nil
+	// error. An error means that the process could not be run or was cut short:
+	//
+	//   - *InvalidSpecError: spec cannot mean anything, on any machine
+	//   - *UnmappedIDError: spec needs a user or group id that this caller may not give
+	//   - *UnavailableError: this machine cannot run any process this way
+	//   - *NotFoundError, *ExecError, *DirError: the command, its interpreter or
+	//     its working directory is missing or unusable in the root
+	//   - *MountError: one of spec.Mounts could not be mounted
+	//   - an error that wraps ctx.Err(): ctx ended first; the process was killed
+	Run(ctx context.Context, spec *Spec) (Status, error)
+}
+
+// A Prober is a Runner that can say, without a Spec, whether this machine can
+// run anything.
+type Prober interface {
+	// Probe returns nil when a Run can work, and otherwise an error that wraps
+	// an *UnavailableError, or ctx.Err().
+	Probe(ctx context.Context) error
+}
+
+// Probe asks r whether it can run processes on this machine. It returns nil
+// for a Runner that cannot tell, and otherwise what [Prober.Probe] returns.
+func Probe(ctx context.Context, r Runner) error {
+	if p, ok := r.(Prober); ok {
+		return p.Probe(ctx)
+	}
+	return nil
+}
+
+// Status is how a process ended.
+type Status struct {
+	// Code is the exit code, 0 to 255. For a process that a signal ended it is
+	// 128 plus the signal's number, as shells report it.
+	Code int
+	// Signal names the signal that ended the process, as "SIGKILL", and is
+	// empty when the process exited by itself. A process 1 receives only those
+	// signals that it handles or that come from outside its pid namespace, so
+	// `kill -9 $$` in a step's shell does nothing, as in Docker.
+	Signal string
+	// User and System are the processor time used by the process and by all
+	// its descendants that were waited for.
+	User, System time.Duration
+}
+
+// Success reports whether the process exited by itself with code 0.
+func (s Status) Success() bool { return s.Code == 0 && s.Signal == "" }
