@@ -1,0 +1,128 @@
+package snapshot
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// deadPrefix marks what was taken over from a dead session: nobody waits for its removal.
+const deadPrefix = "dead-"
+
+// A session is a directory for unfinished work, below a directory tmp that processes share. It is this process's own as long as its lock
+// is held, which ends with the process at the latest.
+type session struct {
+	root
+	tmp, path string
+	lock      *os.File
+	next      atomic.Uint64
+	closed    atomic.Bool
+	sweeper   sync.WaitGroup
+}
+
+// newSession begins a session in tmp, which exists, and removes in the background what dead sessions left there. All of it happens under
+// one lock in tmp, so that no session is ever seen between its mkdir and its lock.
+func newSession(tmp string) (*session, error) {
+	gate, err := lockWait(filepath.Join(tmp, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	defer gate.Close()
+	s := &session{tmp: tmp, path: filepath.Join(tmp, rand.Text())}
+	if err := os.Mkdir(s.path, 0o700); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if s.root, err = openRoot(s.path); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if s.lock, err = lockTry(filepath.Join(s.path, lockFile)); err != nil {
+		s.root.close()
+		return nil, fmt.Errorf("snapshot: locking a new session: %w", err)
+	}
+	dead := s.takeDead()
+	if len(dead) > 0 {
+		s.sweeper.Go(func() {
+			for _, name := range dead {
+				_ = removeTree(s.fd, name, s.closed.Load) // what cannot be removed now is found again by the next Open
+			}
+		})
+	}
+	return s, nil
+}
+
+// takeDead moves the directories of sessions that nobody holds into this one and returns their new names.
+func (s *session) takeDead() []string {
+	entries, err := os.ReadDir(s.tmp)
+	if err != nil {
+		return nil // nothing depends on it
+	}
+	var dead []string
+	for _, e := range entries {
+		path := filepath.Join(s.tmp, e.Name())
+		if !e.IsDir() || path == s.path {
+			continue
+		}
+		lock, err := lockTry(filepath.Join(path, lockFile))
+		if err != nil {
+			continue // alive, or not ours to judge
+		}
+		name := deadPrefix + s.tempName()
+		if os.Rename(path, filepath.Join(s.path, name)) == nil {
+			dead = append(dead, name)
+		}
+		lock.Close()
+	}
+	return dead
+}
+
+// tempName returns a name that nothing in the session has yet.
+func (s *session) tempName() string { return strconv.FormatUint(s.next.Add(1), 10) }
+
+// mkdirs makes a new directory in the session with the given directories inside it, and returns its name.
+func (s *session) mkdirs(inside ...string) (string, error) {
+	name := s.tempName()
+	for _, path := range append([]string{""}, inside...) {
+		path = filepath.Join(name, path)
+		if err := unix.Mkdirat(s.fd, path, 0o700); err != nil {
+			return "", errors.Join(onDisk("mkdir", filepath.Join(s.path, path), err), s.discard(name))
+		}
+	}
+	return name, nil
+}
+
+// discard deletes the directory name of the session.
+func (s *session) discard(name string) error { return removeTree(s.fd, name, nil) }
+
+// close ends the session and deletes what it made. A removal of dead sessions' files stops where it is; the next session goes on with it.
+func (s *session) close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	defer s.root.close()
+	defer s.lock.Close()
+	s.sweeper.Wait()
+	names, err := readNames(s.fd, 1<<20)
+	for _, name := range names {
+		if name != lockFile && !strings.HasPrefix(name, deadPrefix) {
+			err = errors.Join(err, s.discard(name))
+		}
+	}
+	gate, lockErr := lockWait(filepath.Join(s.tmp, lockFile)) // nobody may take the session between the two removals
+	if lockErr != nil {
+		return errors.Join(err, lockErr)
+	}
+	defer gate.Close()
+	rmErr := errors.Join(unix.Unlinkat(s.fd, lockFile, 0), os.Remove(s.path))
+	if errors.Is(rmErr, unix.ENOTEMPTY) {
+		rmErr = nil
+	}
+	return errors.Join(err, rmErr)
+}
