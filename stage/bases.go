@@ -1,0 +1,268 @@
+package stage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/platform"
+)
+
+type baseKey struct {
+	ref      string
+	platform platform.Platform
+}
+
+type resolved struct {
+	image BaseImage
+	err   error
+	done  bool
+}
+
+// maxResolving bounds how many references are asked for at once.
+const maxResolving = 8
+
+// resolveBases asks the Resolver for every image that the graph can need, several
+// at a time, so that compiling itself never waits. An error counts only when the
+// image turns out to be needed.
+func (c *compiler) resolveBases() {
+	if c.opts.Resolver == nil {
+		return
+	}
+	seen := map[*link]bool{}
+	var walk func(l *link)
+	var keys []baseKey
+	want := func(ref string, p platform.Platform) {
+		key := baseKey{ref, p}
+		if c.bases[key] == nil {
+			c.bases[key] = &resolved{}
+			keys = append(keys, key)
+		}
+	}
+	var todo []*link
+	walk = func(l *link) {
+		for ; l != nil && !seen[l]; l = l.prev {
+			seen[l] = true
+			for _, s := range c.references(l) {
+				if s.last != nil {
+					todo = append(todo, s.last)
+				}
+			}
+			if l.prev == nil && l.root.ref != "" && l.root.err == nil {
+				for _, p := range c.opts.Platforms {
+					p = c.effective(l.root, p)
+					if ref, err := c.globalScope(l.root, p, false).expand(l.root.ref); err == nil && ref != "" {
+						want(ref, p)
+					}
+				}
+			}
+		}
+	}
+	for _, n := range c.allHeads() {
+		todo = append(todo, n)
+	}
+	for len(todo) > 0 {
+		l := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		walk(l)
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxResolving)
+	for _, key := range keys {
+		result := c.bases[key]
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			result.image, result.err = c.opts.Resolver.Resolve(c.ctx, key.ref, key.platform)
+			result.done = true
+		})
+	}
+	wg.Wait()
+}
+
+// fromImage begins a stage with an image.
+func (c *compiler) fromImage(r *root, p platform.Platform) *state {
+	lost := &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
+	text := "FROM " + r.ref
+	ref, err := c.globalScope(r, p, true).expand(r.ref)
+	if err != nil {
+		c.fail(r.at, c.label(r), text, err, "")
+		return lost
+	}
+	if strings.TrimSpace(ref) == "" {
+		c.fail(r.at, c.label(r), text, fmt.Errorf("the reference %q is empty", r.ref), "give an image, or use stage.Scratch for no base")
+		return lost
+	}
+	if strings.EqualFold(ref, "scratch") {
+		c.fail(r.at, c.label(r), text, fmt.Errorf("%q is not an image", ref), "use stage.Scratch()")
+		return lost
+	}
+	return c.baseState(ref, p, c.label(r), r.at)
+}
+
+// baseState is the state at the beginning of an image, whose step is shared by
+// all stages that use it.
+func (c *compiler) baseState(ref string, p platform.Platform, label string, at mark) *state {
+	base, known, err := c.resolveBase(ref, p)
+	if err != nil {
+		c.fail(at, label, "FROM "+ref, err, c.similarStage(ref))
+		return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
+	}
+	cfg := base.File.Config.Clone()
+	if known && !slices.ContainsFunc(cfg.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+		cfg.Env = append(cfg.Env, defaultPath)
+	}
+	if cfg.WorkingDir == "" {
+		cfg.WorkingDir = "/"
+	}
+	st := &state{scope: scope{cfg: &cfg, unknown: !known}}
+	st.setEnvironment()
+	key := baseKey{ref, p}
+	id, ok := c.baseSteps[key]
+	if !ok {
+		id = c.add(&Step{
+			Stage: label, Platform: p, Parent: -1, Config: &cfg, Text: "FROM " + ref, at: at,
+			Op: &BaseOp{Ref: ref, Name: base.Name, Digest: base.Digest, File: base.File},
+		})
+		c.baseSteps[key] = id
+	}
+	st.step = id
+	return st
+}
+
+func (c *compiler) resolveBase(ref string, p platform.Platform) (base BaseImage, known bool, err error) {
+	if c.opts.Resolver == nil {
+		return BaseImage{}, false, nil
+	}
+	key := baseKey{ref, p}
+	r := c.bases[key]
+	if r == nil {
+		r = &resolved{}
+		c.bases[key] = r
+	}
+	if !r.done {
+		r.image, r.err = c.opts.Resolver.Resolve(c.ctx, ref, p)
+		r.done = true
+	}
+	return r.image, true, r.err
+}
+
+// similarStage helps the one who wrote From("builder") where From(builder) was
+// meant.
+func (c *compiler) similarStage(ref string) string {
+	if _, ok := c.names[strings.ToLower(ref)]; ok {
+		return fmt.Sprintf("a stage has that name: use the Stage value, or stage.Named(%q)", ref)
+	}
+	return ""
+}
+
+func (c *compiler) allHeads() []*link {
+	var heads []*link
+	for _, s := range slices.Concat(c.targets, c.opts.Stages) {
+		if s.last != nil {
+			heads = append(heads, s.last)
+		}
+	}
+	return heads
+}
+
+// globalScope is what the reference of a base sees: the arguments of FromArgs
+// and the platform's.
+func (c *compiler) globalScope(r *root, p platform.Platform, report bool) *scope {
+	sc := &scope{cfg: &image.Config{}}
+	for name, value := range c.platformArgs(p) {
+		sc.set(name, value)
+	}
+	c.declareAll(sc, r.args, declKey{root: r}, r.at, c.label(r), p, report)
+	return sc
+}
+
+// declareAll adds arguments with their values to a scope. Mistakes are reported
+// once, when report is set.
+func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, label string, p platform.Platform, report bool) {
+	for i, a := range args {
+		key.index = i
+		d := c.declarations[key]
+		if d == nil {
+			d = &declaration{arg: a, at: at, stage: label}
+			c.declarations[key] = d
+		}
+		if report && !d.counted {
+			d.counted = true
+			c.order = append(c.order, d)
+		}
+		value, set, err := c.argValue(sc, a, p)
+		if err != nil && report {
+			c.fail(at, label, "ARG "+a.Name(), err, "")
+			set = true // one mistake, one report: uses of it are no further ones
+		}
+		sc.declare(d, value, set)
+	}
+}
+
+// argValue is the value of an argument: the caller's, else its own default, else
+// what the platform gives.
+func (c *compiler) argValue(sc *scope, a arg.Arg, p platform.Platform) (string, bool, error) {
+	if err := a.Err(); err != nil {
+		return "", false, err
+	}
+	if v, ok := c.opts.Args[a.Name()]; ok {
+		return v, true, a.Check(v)
+	}
+	if def, ok := a.Default(); ok {
+		v, err := sc.expand(def)
+		if err != nil {
+			return "", false, err
+		}
+		return v, true, a.Check(v)
+	}
+	if v, ok := c.platformArgs(p)[a.Name()]; ok {
+		return v, true, a.Check(v)
+	}
+	if a.IsRequired() {
+		return "", false, &RequiredError{Name: a.Name(), Doc: a.Describe()}
+	}
+	return "", false, nil
+}
+
+// RequiredError is a required argument that was given no value.
+type RequiredError struct {
+	Name string
+	Doc  string // what the argument takes, for the message
+}
+
+// Error tells the name and what it takes.
+func (e *RequiredError) Error() string {
+	what := ""
+	if e.Doc != "" {
+		what = " (" + e.Doc + ")"
+	}
+	return fmt.Sprintf("argument %s%s is required and has no value; set it in Options.Args", e.Name, what)
+}
+
+func (c *compiler) platformArgs(p platform.Platform) map[string]string {
+	if args, ok := c.platforms[p]; ok {
+		return args
+	}
+	args := p.Args(c.opts.BuildPlatform)
+	c.platforms[p] = args
+	return args
+}
+
+// isPredefined reports whether Docker gives the argument a meaning of its own,
+// so that a value for it needs no declaration.
+func isPredefined(name string) bool {
+	switch strings.ToUpper(name) {
+	case "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY":
+		return true
+	}
+	switch name {
+	case "SOURCE_DATE_EPOCH", "TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT", "TARGETOSVERSION",
+		"BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT", "BUILDOSVERSION":
+		return true
+	}
+	return false
+}

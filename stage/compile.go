@@ -1,0 +1,337 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// Options are what a graph depends on beside the stages.
+type Options struct {
+	// Args are the values of build arguments. A name that no stage declares is
+	// an error.
+	Args arg.Values
+	// Platforms are what to build for. None means the platform of this
+	// machine, with Linux as the operating system.
+	Platforms platform.Set
+	// BuildPlatform is where Run steps run. Zero means this machine.
+	BuildPlatform platform.Platform
+	// Resolver answers what a base image is. With nil, bases stay unresolved
+	// and the rest is still checked.
+	Resolver Resolver
+	// Stages are further stages that Named can find.
+	Stages []Stage
+}
+
+func (o Options) withDefaults() Options {
+	if o.BuildPlatform == (platform.Platform{}) {
+		o.BuildPlatform = platform.Host()
+		o.BuildPlatform.OS = "linux"
+	}
+	if len(o.Platforms) == 0 {
+		o.Platforms = platform.Set{o.BuildPlatform}
+	}
+	return o
+}
+
+// Resolver answers what a base image is, without reading its layers.
+//
+// Resolve is called once a reference and platform, several at a time. It must
+// return an error that names the reference when the image does not exist, cannot
+// be reached or has no variant for the platform.
+type Resolver interface {
+	Resolve(ctx context.Context, ref string, p platform.Platform) (BaseImage, error)
+}
+
+// BaseImage is what a Resolver knows of an image.
+type BaseImage struct {
+	Name   string     // the canonical reference with digest, "docker.io/library/alpine@sha256:…"
+	Digest string     // of the manifest for the platform, "sha256:…"
+	File   image.File // the image's configuration
+}
+
+// Compile checks the wanted stages for the wanted platforms and returns their
+// graph. Only what a target reaches is part of it. The error is an [Errors] with
+// every mistake that was found, or the context's error. No stage value is ever
+// changed.
+func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
+	o = o.withDefaults()
+	c := &compiler{
+		ctx:          ctx,
+		opts:         o,
+		targets:      targets,
+		platforms:    map[platform.Platform]map[string]string{},
+		graph:        &Graph{points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
+		states:       map[point]*state{},
+		visiting:     map[point]bool{},
+		declarations: map[declKey]*declaration{},
+		chosen:       map[pinKey]Stage{},
+		numbers:      map[*root]string{},
+		bases:        map[baseKey]*resolved{},
+		baseSteps:    map[baseKey]int{},
+		reported:     map[string]bool{},
+	}
+	if len(targets) == 0 {
+		return nil, errors.New("stage: nothing to compile: no target")
+	}
+	c.collectNames(targets)
+	c.resolveBases()
+	for _, target := range targets {
+		for _, p := range o.Platforms {
+			c.target(target, p)
+		}
+	}
+	c.checkArguments()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(c.errs) > 0 {
+		return nil, c.errs
+	}
+	return c.graph, nil
+}
+
+type (
+	point struct {
+		link     *link
+		platform platform.Platform
+	}
+	pinKey struct {
+		root     *root
+		platform platform.Platform
+	}
+	declKey struct {
+		link  *link
+		root  *root
+		index int
+	}
+)
+
+// state is what is known after one link on one platform.
+type state struct {
+	scope
+	step int // -1 when a mistake left no step
+}
+
+type compiler struct {
+	ctx      context.Context // for the length of one Compile call
+	opts     Options
+	targets  []Stage
+	graph    *Graph
+	errs     Errors
+	reported map[string]bool
+
+	states       map[point]*state
+	visiting     map[point]bool
+	path         []string // names of the stages being compiled, for the report of a cycle
+	declarations map[declKey]*declaration
+	order        []*declaration
+	names        map[string]named
+	chosen       map[pinKey]Stage
+	numbers      map[*root]string
+	bases        map[baseKey]*resolved
+	baseSteps    map[baseKey]int
+	platforms    map[platform.Platform]map[string]string // platform arguments
+}
+
+func (c *compiler) fail(at mark, stage, text string, err error, fix string) {
+	e := &Error{Pos: at.position(), Stage: stage, Step: text, Err: err, Fix: fix}
+	if msg := e.Error(); !c.reported[msg] {
+		c.reported[msg] = true
+		c.errs = append(c.errs, e)
+	}
+}
+
+// label names a stage: by its name, or by a number in the order of the first
+// use.
+func (c *compiler) label(r *root) string {
+	if r.name != "" {
+		return r.name
+	}
+	if r.named != "" {
+		return r.named
+	}
+	if _, ok := c.numbers[r]; !ok {
+		c.numbers[r] = strconv.Itoa(len(c.numbers))
+	}
+	return c.numbers[r]
+}
+
+func (c *compiler) target(s Stage, p platform.Platform) {
+	if s.last == nil {
+		c.fail(0, "", "", errZeroStage, "")
+		return
+	}
+	st := c.at(s.last, p)
+	c.graph.targets = append(c.graph.targets, Target{Stage: c.label(s.last.root), Platform: p, Step: st.step})
+}
+
+// effective returns the platform that a stage has when p is asked for: its own
+// pin, else that of the stage it is built from.
+func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
+	key := pinKey{r, p}
+	if e, ok := c.graph.pins[key]; ok {
+		return e
+	}
+	e := p
+	switch {
+	case r.pin != nil:
+		e = r.pin(c.opts.BuildPlatform)
+	case r.base != nil:
+		e = c.effective(r.base.root, p)
+	}
+	c.graph.pins[key] = e
+	return e
+}
+
+// at returns the state after a link, compiling what is not compiled yet. It
+// goes along the stage in a loop, so that long stages cost no stack.
+func (c *compiler) at(l *link, p platform.Platform) *state {
+	p = c.effective(l.root, p)
+	var todo []*link
+	var st *state
+	for x := l; x != nil && st == nil; x = x.prev {
+		if c.visiting[point{x, p}] {
+			c.fail(l.at, c.label(l.root), "", fmt.Errorf("%w: %s", ErrCycle, strings.Join(slices.Compact(append(c.path, c.label(l.root))), " -> ")), "a stage cannot need its own result; take the files from another stage")
+			return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
+		}
+		if st = c.states[point{x, p}]; st == nil {
+			todo = append(todo, x)
+		}
+	}
+	if len(todo) == 0 {
+		return st
+	}
+	c.path = append(c.path, c.label(l.root))
+	for _, x := range slices.Backward(todo) {
+		key := point{x, p}
+		c.visiting[key] = true
+		if x.prev == nil {
+			st = c.begin(x, p)
+		} else {
+			st = c.next(st, x, p)
+		}
+		delete(c.visiting, key)
+		c.states[key] = st
+		c.graph.points[key] = st.step
+	}
+	c.path = c.path[:len(c.path)-1]
+	return st
+}
+
+// begin compiles the base of a stage.
+func (c *compiler) begin(l *link, p platform.Platform) *state {
+	r := l.root
+	lost := &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
+	if r.err != nil {
+		c.fail(r.at, c.label(r), "", r.err, "")
+		return lost
+	}
+	switch {
+	case r.base != nil:
+		return c.inherit(r.base, p)
+	case r.choose != nil:
+		chosen, ok := c.choose(r, p)
+		if !ok {
+			return lost
+		}
+		return c.inherit(chosen.last, p)
+	case r.named != "":
+		head := c.find(r)
+		if head == nil {
+			return lost
+		}
+		return c.inherit(head, p)
+	case r.scratch:
+		cfg := &image.Config{WorkingDir: "/", Env: []string{defaultPath}}
+		st := &state{scope: scope{cfg: cfg}}
+		st.setEnvironment()
+		st.step = c.add(&Step{Stage: c.label(r), Platform: p, Op: &BaseOp{}, Parent: -1, Config: cfg, Text: "FROM scratch", at: r.at})
+		return st
+	}
+	return c.fromImage(r, p)
+}
+
+// defaultPath is what Docker gives to an image that sets no PATH.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func (c *compiler) inherit(base *link, p platform.Platform) *state {
+	parent := c.at(base, p)
+	return &state{scope: parent.inherit(), step: parent.step}
+}
+
+// maxForPlatform bounds a chain of ForPlatform stages that choose ever new ones.
+const maxForPlatform = 1000
+
+func (c *compiler) choose(r *root, p platform.Platform) (Stage, bool) {
+	if len(c.path) > maxForPlatform {
+		c.fail(r.at, c.label(r), "", fmt.Errorf("%w: more than %d stages deep", ErrCycle, maxForPlatform), "ForPlatform must return a stage that does not call it again without end")
+		return Stage{}, false
+	}
+	s := c.preview(r, p)
+	if s.last == nil {
+		c.fail(r.at, c.label(r), "", fmt.Errorf("ForPlatform chose no stage for %s", p), "return a Stage for every platform that is built")
+	}
+	return s, s.last != nil
+}
+
+// next compiles one operation on top of what came before it.
+func (c *compiler) next(before *state, l *link, p platform.Platform) *state {
+	st := &state{scope: before.scope, step: before.step}
+	st.deferred = nil
+	step := &Step{Stage: c.label(l.root), Platform: p, Parent: before.step, at: l.at}
+	if bad, ok := l.op.(*badOp); ok {
+		c.fail(l.at, step.Stage, bad.instruction, bad.err, bad.fix)
+		return st
+	}
+	op, err := c.resolve(l, st, step)
+	if err != nil {
+		c.fail(l.at, step.Stage, opName(l.op), err, "")
+		return st
+	}
+	step.Op, step.Config, step.Deferred = op, st.cfg, st.deferred
+	if _, needs := op.(*NeedsOp); !needs && step.History == "" {
+		step.History = step.Text
+	}
+	st.step = c.add(step)
+	return st
+}
+
+func (c *compiler) add(s *Step) int {
+	s.ID = len(c.graph.steps)
+	c.graph.steps = append(c.graph.steps, s)
+	return s.ID
+}
+
+// checkArguments reports values for arguments that nobody declares, and
+// declared arguments that nothing uses.
+func (c *compiler) checkArguments() {
+	known := map[string]bool{}
+	for _, d := range c.order {
+		known[d.arg.Name()] = true
+		if !d.used {
+			c.fail(d.at, d.stage, "ARG "+d.arg.Name(), fmt.Errorf("argument %s is declared but nothing uses it", d.arg.Name()), "use it in a later step, or drop the declaration")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.opts.Args)) {
+		if known[name] || isPredefined(name) {
+			continue
+		}
+		names := slices.Sorted(maps.Keys(known))
+		fix := "declare it with Arg(arg.New(" + strconv.Quote(name) + "))"
+		if near := nearest(name, names); near != "" {
+			fix = "did you mean " + near + "?"
+		} else if len(names) > 0 {
+			fix += "; declared are " + strings.Join(names, ", ")
+		}
+		c.fail(0, "", "", fmt.Errorf("a value is given for the argument %s, which no stage that is built declares", name), fix)
+	}
+}

@@ -1,0 +1,98 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/platform"
+)
+
+// Executor evaluates graphs. stage/local is the one of this module;
+// stage/executortest has the tests that every implementation must pass.
+//
+// Execute builds every target of the graph, or fails. It may be called several
+// times at once. Errors are an [Errors] or an [*Error] where a step is to blame,
+// wrap [ErrUnsupported] where the executor cannot do what the graph asks for (found
+// before anything runs), and wrap the context's error after a cancellation, which
+// leaves nothing running.
+type Executor interface {
+	Execute(ctx context.Context, g *Graph, r Request) (Result, error)
+}
+
+// Request is what a build needs beside its graph. The zero Request has no
+// context, no secrets and nobody who watches.
+type Request struct {
+	// Context is what Copy reads from: a DirSource or an FSSource. With nil a
+	// graph that copies from the context is an error.
+	Context Source
+	// Secrets are the values for SecretMount and SecretEnv, by id.
+	Secrets map[string]Secret
+	// Progress is told what happens, one event at a time.
+	Progress func(Event)
+}
+
+// Secret gives the value of a secret when a step needs it.
+type Secret func(ctx context.Context) ([]byte, error)
+
+// SecretValue is a secret with a known value.
+func SecretValue(value string) Secret {
+	return func(context.Context) ([]byte, error) { return []byte(value), nil }
+}
+
+// SecretFile is a secret that is read from a file.
+func SecretFile(path string) Secret {
+	return func(context.Context) ([]byte, error) {
+		value, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("secret: %w", err)
+		}
+		return value, nil
+	}
+}
+
+// Result is a finished build. What it hands out is valid until Close.
+type Result interface {
+	// Outputs returns one image for each target of the graph, in order.
+	Outputs() []Output
+	// Files returns the files as they are after a step of the graph. It fails
+	// with ErrUnknownStage when the graph has no such step.
+	Files(step int) (fs.FS, error)
+	// Report tells what happened to each step.
+	Report() Report
+	// Close releases what the result holds. A second call does nothing.
+	Close() error
+}
+
+// Output is the image of one target on one platform.
+type Output struct {
+	Target   Target
+	Platform platform.Platform
+	Image    v1.Image
+}
+
+// PlannedStep is what an executor would do with a step.
+type PlannedStep struct {
+	Step   *Step
+	Status Status // Hit or Ran; empty when only running an earlier step can tell
+}
+
+// Planner is implemented by executors that can tell what they would do. Use
+// [Plan].
+type Planner interface {
+	Plan(ctx context.Context, g *Graph, r Request) ([]PlannedStep, error)
+}
+
+// Plan tells for each step of the graph whether the executor would run it or
+// has its result, without running anything. It fails with ErrUnsupported when the
+// executor cannot tell.
+func Plan(ctx context.Context, e Executor, g *Graph, r Request) ([]PlannedStep, error) {
+	p, ok := e.(Planner)
+	if !ok {
+		return nil, fmt.Errorf("stage: plan: %w: %T has no method Plan", ErrUnsupported, e)
+	}
+	return p.Plan(ctx, g, r)
+}
