@@ -1,0 +1,32 @@
+// Package local is the executor that evaluates a graph inside the caller's
+// process: no daemon, no root, no cgo.
+//
+// Start with [New] and hand the [Executor] to stagewright.Options, or call
+// [Executor.Execute] with a graph from stage.Compile.
+//
+// # How a graph is evaluated
+//
+// Copies and file operations are pure functions on Merkle trees (internal/tree):
+// they need no disk and no privilege and work on any operating system. A Run
+// step gets a real root directory, made from one directory per layer
+// (internal/snapshot) that a [sandbox.Runner] overlays; what it changed is read
+// back from the upper directory.
+//
+// Evaluation is demand-driven: it begins at the targets and goes down only where
+// the cache has no answer. Every step has a recipe key: what was asked, on top of
+// the recipe keys of what it stands on. A recipe that is known is not looked at
+// further. A Run step that misses has a second, content key: what was asked, on
+// top of the digests of the files that it sees, without modification times. So an
+// upstream step that was rewritten but gives the same files changes nothing
+// downstream. Steps with the same key run once, however many stages have them.
+//
+// # Guarantees
+//
+// The same graph and inputs give the same image digest, on any machine, as any
+// user, at any time and with any degree of parallelism. Layers hold one entry for
+// each file that a step changed, in order, with the epoch as modification time;
+// layers of a base image are passed on untouched.
+//
+// An Executor may be used by several goroutines, and several processes may share
+// one cache directory. When Execute returns, nothing that it started is running.
+package local

@@ -1,0 +1,305 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/dag"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+type demand = dag.Demand[task, any]
+
+// outcome is what a step did to the files: the same whether the cache knew it or
+// it was done now.
+type outcome struct {
+	record
+	changes []tree.Change
+
+	index    sync.Once
+	contents map[tree.Digest]bool // of the files among the changes
+}
+
+// outcome finds or makes the result of a step.
+func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, error) {
+	id = s.below(id)
+	return get(ctx, s, d, task{kind: kindOutcome, step: id}, func(ctx context.Context, d *demand) (*outcome, error) {
+		step := s.steps[id]
+		if err := s.pass(ctx, d, s.gates[id]); err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		o, err := s.known(ctx, d, step)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			s.finish(step, stage.Hit, time.Time{}, o.record, nil)
+			return o, nil
+		}
+		o, status, err := s.perform(ctx, d, step)
+		if err != nil {
+			return nil, s.failed(ctx, step, start, err)
+		}
+		if err := save(ctx, s, s.recipes[id], o.record); err != nil {
+			return nil, err
+		}
+		if status == stage.Hit {
+			start = time.Time{}
+		}
+		s.finish(step, status, start, o.record, nil)
+		return o, nil
+	})
+}
+
+// known finds the result of a step by its recipe. What a Run left on disk must
+// still be whole, since only another run could bring it back.
+func (s *session) known(ctx context.Context, d *demand, step *stage.Step) (*outcome, error) {
+	if _, ok := step.Op.(*stage.BaseOp); ok {
+		return nil, nil
+	}
+	o, err := s.lookup(ctx, s.recipes[step.ID])
+	if o == nil || err != nil || o.Snapshot.IsZero() {
+		return o, err
+	}
+	parent, err := s.tree(ctx, d, step.Parent)
+	if err != nil || !s.intact(ctx, o, parent) {
+		return nil, err
+	}
+	return o, nil
+}
+
+// failed wraps an error as the failure of its step, unless it already is one of a
+// step below.
+func (s *session) failed(ctx context.Context, step *stage.Step, start time.Time, err error) error {
+	var known *stage.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case ctx.Err() != nil:
+		s.finish(step, stage.Canceled, start, record{}, ctx.Err())
+		return err
+	}
+	fix := ""
+	var fixed *fixError
+	if errors.As(err, &fixed) {
+		fix = fixed.fix
+		err = fixed.err
+	}
+	e := step.Fail(err, fix)
+	s.finish(step, stage.Failed, start, record{}, e)
+	return e
+}
+
+// fixError is an error with advice.
+type fixError struct {
+	err error
+	fix string
+}
+
+func (e *fixError) Error() string { return e.err.Error() }
+func (e *fixError) Unwrap() error { return e.err }
+
+// pass waits for steps that must have succeeded.
+func (s *session) pass(ctx context.Context, d *demand, gates []int) error {
+	for _, id := range gates {
+		if _, err := s.outcome(ctx, d, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookup finds a record with everything that it names; nil is a miss.
+func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
+	rec, ok, err := load[record](ctx, s, key)
+	if !ok {
+		return nil, err
+	}
+	if !rec.Snapshot.IsZero() {
+		_, snapshots, err := s.dirs()
+		if err != nil || !snapshots.Has(tree.Digest(rec.Snapshot)) {
+			return nil, err
+		}
+	}
+	changes, err := s.changes(ctx, rec)
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &outcome{record: rec, changes: changes}, nil
+}
+
+// perform does what a step asks for, on the trees of what it stands on.
+func (s *session) perform(ctx context.Context, d *demand, step *stage.Step) (*outcome, stage.Status, error) {
+	if op, ok := step.Op.(*stage.BaseOp); ok {
+		if op.Ref == "" {
+			return &outcome{}, stage.Hit, nil
+		}
+		s.emit(stage.StepStarted{Step: step, Time: time.Now()})
+		base, err := s.base(ctx, d, step)
+		if err != nil {
+			return nil, "", err
+		}
+		status := stage.Ran
+		if base.known {
+			status = stage.Hit
+		}
+		return &outcome{record: record{Files: base.files, Bytes: base.bytes}}, status, nil
+	}
+	parent, err := s.tree(ctx, d, step.Parent)
+	if err != nil {
+		return nil, "", err
+	}
+	if op, ok := step.Op.(*stage.RunOp); ok {
+		return s.performRun(ctx, d, step, op, parent)
+	}
+	s.emit(stage.StepStarted{Step: step, Time: time.Now()})
+	var after *tree.Node
+	switch op := step.Op.(type) {
+	case *stage.CopyOp:
+		after, err = s.performCopy(ctx, d, step, op, parent)
+	case *stage.FileOp:
+		after, err = s.performFile(ctx, d, step, op, parent)
+	case *stage.MkdirOp:
+		after, err = s.performMkdir(ctx, d, step, op, parent)
+	case *stage.SymlinkOp:
+		after, err = makeSymlink(parent, op, s.epoch())
+	case *stage.RemoveOp:
+		after, err = remove(parent, op)
+	case *stage.WorkdirOp:
+		after, err = s.performWorkdir(ctx, d, step, op, parent)
+	default:
+		err = fmt.Errorf("local: unknown operation %T", op)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	changes := tree.Diff(parent, after)
+	rec, err := s.putChanges(ctx, changes)
+	return &outcome{record: rec, changes: changes}, stage.Ran, err
+}
+
+func (s *session) epoch() int64 { return s.opts.Epoch.UnixNano() }
+
+// tree returns the files as they are after a step.
+func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, error) {
+	id = s.below(id)
+	return get(ctx, s, d, task{kind: kindTree, step: id}, func(ctx context.Context, d *demand) (*tree.Node, error) {
+		step := s.steps[id]
+		if op, ok := step.Op.(*stage.BaseOp); ok {
+			if op.Ref == "" {
+				return emptyRoot, nil
+			}
+			if _, err := s.outcome(ctx, d, id); err != nil {
+				return nil, err
+			}
+			base, err := s.base(ctx, d, step)
+			if err != nil {
+				return nil, err
+			}
+			return base.root(), nil
+		}
+		o, err := s.outcome(ctx, d, id)
+		if err != nil {
+			return nil, err
+		}
+		parent, err := s.tree(ctx, d, step.Parent)
+		if err != nil {
+			return nil, err
+		}
+		after, err := tree.Apply(parent, o.changes)
+		if err != nil {
+			return nil, fmt.Errorf("local: %s: the cache has changes that do not fit: %w", step.Text, err)
+		}
+		return after, nil
+	})
+}
+
+func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, parent *tree.Node) (*tree.Node, error) {
+	var list []found
+	local := s.sources.uses[slot{step.ID, -1}]
+	from := (*tree.Node)(nil)
+	if local != nil {
+		from = local.root
+	} else {
+		var err error
+		if from, err = s.tree(ctx, d, step.Inputs[0]); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range op.Paths {
+		matches, err := match(from, p)
+		if err != nil {
+			return nil, err
+		}
+		if len(matches) == 0 && !op.Optional {
+			return nil, missingInTree(from, p, op.From.String())
+		}
+		list = append(list, matches...)
+	}
+	a := attributes{epoch: s.epoch()}
+	var err error
+	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Chown); err != nil {
+		return nil, err
+	}
+	if op.Chmod != "" {
+		mode, err := parseMode(op.Chmod)
+		if err != nil {
+			return nil, err
+		}
+		a.mode = &mode
+	}
+	return copyAll(parent, list, op.Dest, a)
+}
+
+func (s *session) accounts(ctx context.Context, d *demand, id int, root *tree.Node) accounts {
+	return accounts{root: root, open: func(digest tree.Digest) (rc readCloser, err error) {
+		open, err := s.locate(ctx, d, id, digest)
+		if err != nil {
+			return nil, err
+		}
+		return open()
+	}}
+}
+
+func (s *session) performFile(ctx context.Context, d *demand, step *stage.Step, op *stage.FileOp, parent *tree.Node) (*tree.Node, error) {
+	a := attributes{epoch: s.epoch()}
+	var err error
+	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Owner); err != nil {
+		return nil, err
+	}
+	return writeFile(parent, op, a)
+}
+
+func (s *session) performMkdir(ctx context.Context, d *demand, step *stage.Step, op *stage.MkdirOp, parent *tree.Node) (*tree.Node, error) {
+	a := attributes{epoch: s.epoch()}
+	var err error
+	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Owner); err != nil {
+		return nil, err
+	}
+	last := a.parent()
+	last.Mode = op.Mode
+	return makeDirectory(parent, op.Path, attributes{epoch: s.epoch()}.parent(), last)
+}
+
+// performWorkdir makes a missing working directory, which like the directories
+// above it belongs to the current user.
+func (s *session) performWorkdir(ctx context.Context, d *demand, step *stage.Step, op *stage.WorkdirOp, parent *tree.Node) (*tree.Node, error) {
+	a := attributes{epoch: s.epoch()}
+	if n := tree.Lookup(parent, op.Path[1:]); !n.IsDir() && op.User != "" {
+		u, err := s.accounts(ctx, d, step.Parent, parent).process(op.User)
+		if err != nil {
+			return nil, err
+		}
+		a.owner = &owner{u.UID, u.GID}
+	}
+	return makeDirectory(parent, op.Path, a.parent(), a.parent())
+}

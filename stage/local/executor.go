@@ -1,0 +1,219 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/snapshot"
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
+	"github.com/stagewright/stagewright/stage/source"
+)
+
+// Images gives base images by the name that the graph's resolver found: a
+// reference with a digest. Layers are read only when a step needs their files.
+type Images interface {
+	Image(ctx context.Context, name string, p platform.Platform) (v1.Image, error)
+}
+
+// Options configure an Executor. The zero value builds in memory, with the
+// built-in sandbox, and has no base images.
+type Options struct {
+	// Store is the cache. With nil, or a store that has no directory on disk,
+	// the directories of Run steps are temporary and go with Close.
+	Store cache.Store
+	// Runner runs the processes of Run steps; nil means namespaces.New.
+	Runner sandbox.Runner
+	// Images gives base images; nil means that a graph may only stand on
+	// scratch.
+	Images Images
+	// Parallel bounds what happens at once: work of the processor, and Run
+	// steps. 0 means GOMAXPROCS for the first and 64 for the second, since a
+	// Run step often waits.
+	Parallel int
+	// Epoch is the time given to everything that the build makes: files,
+	// layers, the image's creation date. Zero means the Unix epoch.
+	Epoch time.Time
+	// Level is the gzip level of layers, 1 to 9; 0 means 6.
+	Level int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Store == nil {
+		o.Store = cache.NewMemory()
+	}
+	if o.Runner == nil {
+		o.Runner = namespaces.New(namespaces.Options{})
+	}
+	if o.Epoch.IsZero() {
+		o.Epoch = time.Unix(0, 0)
+	}
+	o.Epoch = o.Epoch.UTC().Truncate(time.Second)
+	return o
+}
+
+// maxRuns bounds the Run steps that are under way at once when Options.Parallel
+// does not say.
+const maxRuns = 64
+
+// Executor evaluates graphs in this process. Make one with New and close it when
+// it is not needed any more. It is safe for concurrent use.
+type Executor struct {
+	opts Options
+	runs chan struct{} // slots of Run steps
+	memo *source.Memo
+
+	mu        sync.Mutex
+	snapshots *snapshot.Store
+	private   string // directory for logs, cache mounts, temporary files
+	temporary bool   // private goes with Close
+	closed    bool
+	uses      sync.WaitGroup // results that still read from the directories
+}
+
+var _ stage.Executor = (*Executor)(nil)
+var _ stage.Planner = (*Executor)(nil)
+
+// ErrClosed is returned by the methods of an Executor after Close.
+var ErrClosed = errors.New("local: executor is closed")
+
+// New returns an executor. Nothing is read, written or started before the first
+// Execute.
+func New(o Options) (*Executor, error) {
+	if o.Parallel < 0 {
+		return nil, fmt.Errorf("local: Options.Parallel is %d; want 0 for the default or more", o.Parallel)
+	}
+	if o.Level < 0 || o.Level > 9 {
+		return nil, fmt.Errorf("local: Options.Level is %d; want 1 to 9, or 0 for 6", o.Level)
+	}
+	o = o.withDefaults()
+	runs := o.Parallel
+	if runs == 0 {
+		runs = maxRuns
+	}
+	e := &Executor{opts: o, runs: make(chan struct{}, runs)}
+	if dir, ok := cache.Dir(o.Store); ok {
+		e.memo = source.OpenMemo(filepath.Join(dir, "memo"))
+	}
+	return e, nil
+}
+
+// Execute builds every target of g. See stage.Executor.
+func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
+	s, err := e.open(ctx, g, r)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.build(ctx)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return res, nil
+}
+
+// Plan tells which steps of g Execute would run. See stage.Planner.
+func (e *Executor) Plan(ctx context.Context, g *stage.Graph, r stage.Request) ([]stage.PlannedStep, error) {
+	s, err := e.open(ctx, g, r)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.plan(ctx)
+}
+
+// Close waits for open results and removes what is temporary.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.mu.Unlock()
+	e.uses.Wait()
+	var errs []error
+	if e.snapshots != nil {
+		errs = append(errs, e.snapshots.Close())
+	}
+	if e.temporary {
+		errs = append(errs, removeAll(e.private))
+	}
+	return errors.Join(errs...)
+}
+
+// use marks the executor as needed until release.
+func (e *Executor) use() (release func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	e.uses.Add(1)
+	return sync.OnceFunc(e.uses.Done), nil
+}
+
+// dirs opens the directories that Run steps need, on first use.
+func (e *Executor) dirs() (private string, snapshots *snapshot.Store, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.snapshots != nil {
+		return e.private, e.snapshots, nil
+	}
+	if runtime.GOOS != "linux" {
+		return "", nil, fmt.Errorf("%w: Run steps need Linux, this is %s; use an executor on a Linux machine", stage.ErrUnsupported, runtime.GOOS)
+	}
+	dir, ok := cache.Dir(e.opts.Store)
+	if !ok && e.private == "" {
+		if e.private, err = os.MkdirTemp("", "stagewright-"); err != nil {
+			return "", nil, fmt.Errorf("local: no directory for Run steps: %w", err)
+		}
+		e.temporary = true
+	}
+	if ok {
+		e.private = dir
+	}
+	store, err := snapshot.Open(filepath.Join(e.private, "snapshots"), snapshot.Options{UpperDir: shm(), Parallel: e.opts.Parallel})
+	if err != nil {
+		return "", nil, fmt.Errorf("local: %w", err)
+	}
+	e.snapshots = store
+	return e.private, store, nil
+}
+
+// shm is where uppers go when the cache lies on a filesystem that overlayfs
+// refuses; empty when the machine has no such place.
+func shm() string {
+	const dir = "/dev/shm"
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return dir
+	}
+	return ""
+}
+
+// removeAll removes a directory in which a sandbox left directories that even
+// their owner may not enter.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil || !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,154 @@
+package local
+
+import (
+	"fmt"
+	"path"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// Versions of the recipes below. A change of what a step does with the same
+// fields needs a new number.
+const (
+	recipeVersion  = 1
+	contentVersion = 1
+)
+
+// recipeKeys computes the recipe key of every step: what was asked, on top of
+// the recipe keys of what it stands on. A step that only changes the
+// configuration has the key of its parent: what it changes is in the fields of
+// the later steps that can see it.
+//
+//	base     digest of the manifest
+//	copy     parent, destination, owner, mode, then for each source path: of a step
+//	         its recipe and the path, of a local source the name and key digest of each
+//	         file that it selects
+//	run      parent, argv, script, env, dir, user, network, each mount without its contents if a
+//	         cache or a secret, epoch
+//	others   parent and the operation's fields
+//
+// Absolute paths of this machine, modification times, ids of local files, secrets
+// and the contents of cache mounts are in none.
+func (s *session) recipeKeys() ([]cache.Key, error) {
+	keys := make([]cache.Key, len(s.steps))
+	for i, step := range s.steps {
+		if !changesFiles(step.Op) {
+			keys[i] = keys[step.Parent]
+			continue
+		}
+		b := cache.NewKey("recipe "+step.Kind(), recipeVersion)
+		if step.Parent >= 0 {
+			b.Key("parent", keys[step.Parent])
+		}
+		b.Int("epoch", s.opts.Epoch.Unix())
+		input := 0
+		addInput := func(label string) {
+			b.Key(label, keys[step.Inputs[input]])
+			input++
+		}
+		if err := s.addFields(b, step, func(at slot, patterns []string) error {
+			if l := s.sources.uses[at]; l != nil {
+				return addLocal(b, l, patterns)
+			}
+			addInput("source")
+			b.Strings("paths", patterns)
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		keys[i] = b.Sum()
+	}
+	return keys, nil
+}
+
+// addFields adds what was asked of a step. addSource adds the files that the step
+// reads.
+func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource func(slot, []string) error) error {
+	switch op := step.Op.(type) {
+	case *stage.BaseOp:
+		b.String("digest", op.Digest)
+	case *stage.CopyOp:
+		b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod)
+		return addSource(slot{step.ID, -1}, op.Paths)
+	case *stage.FileOp:
+		b.String("path", op.Path).Bytes("content", op.Content).Int("mode", int64(op.Mode)).String("owner", op.Owner)
+	case *stage.MkdirOp:
+		b.String("path", op.Path).Int("mode", int64(op.Mode)).String("owner", op.Owner)
+	case *stage.SymlinkOp:
+		b.String("target", op.Target).String("path", op.Path)
+	case *stage.RemoveOp:
+		b.String("path", op.Path).Bool("optional", op.Optional)
+	case *stage.WorkdirOp:
+		b.String("path", op.Path).String("user", op.User)
+	case *stage.RunOp:
+		return s.addRun(b, step, op, addSource)
+	default:
+		return fmt.Errorf("local: no key for operation %T", op)
+	}
+	return nil
+}
+
+func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp, addSource func(slot, []string) error) error {
+	b.Strings("argv", op.Argv).Bool("script", op.Script)
+	if op.Script {
+		b.String("text", op.Command)
+	}
+	b.Strings("env", op.Env).String("dir", op.Dir).String("user", op.User)
+	b.String("network", string(op.Network)).String("platform", step.Platform.String())
+	for i, m := range op.Mounts {
+		b.String("mount", string(m.Type)).String("target", m.Target).Bool("writable", m.Writable)
+		switch m.Type {
+		case stage.MountCache:
+			b.String("id", m.ID).Int("mode", int64(m.Mode)).String("owner", m.Owner)
+		case stage.MountTmpfs:
+			b.Int("size", m.Size)
+		case stage.MountSecret:
+			b.String("id", m.ID).String("variable", m.Env).Int("mode", int64(m.Mode)).String("owner", m.Owner)
+		case stage.MountBind:
+			if err := addSource(slot{step.ID, i}, []string{m.Path}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addLocal adds the files of a local source that patterns select: the last
+// element of each path, which names the copy, and the digest of what is there.
+func addLocal(b *cache.KeyBuilder, l *localSource, patterns []string) error {
+	for _, p := range patterns {
+		list, err := match(l.root, p)
+		if err != nil {
+			return err
+		}
+		b.Int("matches", int64(len(list)))
+		for _, f := range list {
+			b.String("name", path.Base(f.name)).Digest("file", cache.Digest(f.node.Key()))
+		}
+	}
+	return nil
+}
+
+// contentKey is the key of a Run step by what it sees: the files of its parent
+// and of its bind mounts, whatever steps made them.
+func (s *session) contentKey(step *stage.Step, parent *tree.Node, inputs []*tree.Node) (cache.Key, error) {
+	b := cache.NewKey("content "+step.Kind(), contentVersion)
+	b.Digest("parent", cache.Digest(parent.Key()))
+	b.Int("epoch", s.opts.Epoch.Unix())
+	input := 0
+	err := s.addFields(b, step, func(at slot, patterns []string) error {
+		if l := s.sources.uses[at]; l != nil {
+			return addLocal(b, l, patterns)
+		}
+		root := inputs[input]
+		input++
+		f, err := follow(root, patterns[0])
+		if err == nil && f.node != nil {
+			b.Digest("source", cache.Digest(f.node.Key()))
+		}
+		return err
+	})
+	return b.Sum(), err
+}

@@ -1,0 +1,87 @@
+package local
+
+import (
+	"context"
+
+	"github.com/stagewright/stagewright/internal/blockgz"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+func (s *session) compressor() string {
+	return blockgz.Options{Level: s.opts.Level}.Name()
+}
+
+// plan answers for each step from the records alone. A step that misses by its
+// recipe can still hit by its content, which is known only when nothing below it
+// would have to run.
+func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
+	plans := make([]stage.PlannedStep, len(s.steps))
+	runs := make([]bool, len(s.steps)) // the step, or a Run that it depends on, would run
+	for i, step := range s.steps {
+		plans[i] = stage.PlannedStep{Step: step}
+		below := false
+		if step.Parent >= 0 {
+			below = runs[step.Parent]
+		}
+		for _, in := range step.Inputs {
+			below = below || runs[in]
+		}
+		status, err := s.planStep(ctx, step, below)
+		if err != nil {
+			return nil, err
+		}
+		_, isRun := step.Op.(*stage.RunOp)
+		plans[i].Status = status
+		runs[i] = status != stage.Hit && (isRun || below)
+	}
+	return plans, nil
+}
+
+func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (stage.Status, error) {
+	if !changesFiles(step.Op) {
+		return stage.Hit, nil
+	}
+	if _, ok := step.Op.(*stage.BaseOp); ok {
+		return stage.Hit, nil // read only as far as the steps above need it
+	}
+	o, err := s.lookup(ctx, s.recipes[step.ID])
+	if o != nil || err != nil {
+		return stage.Hit, err
+	}
+	_, ok := step.Op.(*stage.RunOp)
+	switch {
+	case ok && below:
+		return "", nil
+	case ok:
+		return s.planRun(ctx, step)
+	}
+	return stage.Ran, nil
+}
+
+// planRun looks a Run up by its content. The trees below it are computed, which
+// runs nothing.
+func (s *session) planRun(ctx context.Context, step *stage.Step) (stage.Status, error) {
+	parent, err := s.tree(ctx, nil, step.Parent)
+	if err != nil {
+		return "", err
+	}
+	inputs := make([]*tree.Node, len(step.Inputs))
+	for i, in := range step.Inputs {
+		if inputs[i], err = s.tree(ctx, nil, in); err != nil {
+			return "", err
+		}
+	}
+	key, err := s.contentKey(step, parent, inputs)
+	if err != nil {
+		return "", err
+	}
+	o, err := s.lookup(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	if o != nil {
+		return stage.Hit, nil
+	}
+	return stage.Ran, nil
+}

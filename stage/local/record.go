@@ -1,0 +1,100 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/tree"
+)
+
+// record is what the cache remembers of a step under its key: which files it
+// changed. It never says more than the key determines.
+type record struct {
+	// Changes is the blob with the changes (tree.Marshal); zero when the step
+	// changed nothing.
+	Changes cache.Digest `json:"changes,omitzero"`
+	// Snapshot is the name of the directory with the changed files, of a Run
+	// step: the only place where their bytes are.
+	Snapshot cache.Digest `json:"snapshot,omitzero"`
+	Files    int          `json:"files"`
+	Bytes    int64        `json:"bytes"`
+}
+
+func (r record) empty() bool { return r.Changes.IsZero() }
+
+// maxRecord bounds what is read as a record, maxChanges the changes of one step.
+const (
+	maxRecord  = 1 << 20
+	maxChanges = 1 << 30
+)
+
+// load reads a value that was stored as JSON. A value that does not parse is a
+// miss, like one that is not there; only a cancelled context is an error.
+func load[T any](ctx context.Context, s *session, key cache.Key) (v T, ok bool, err error) {
+	data, err := s.opts.Store.Get(ctx, key)
+	if err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return v, false, ctxErr
+		}
+		return v, false, nil
+	}
+	if len(data) > maxRecord || json.Unmarshal(data, &v) != nil {
+		return v, false, nil
+	}
+	return v, true, nil
+}
+
+func save(ctx context.Context, s *session, key cache.Key, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("local: record: %w", err)
+	}
+	if err := s.opts.Store.Put(ctx, key, data); err != nil {
+		return fmt.Errorf("local: cache: %w", err)
+	}
+	return nil
+}
+
+// putChanges stores the changes of a step and describes them.
+func (s *session) putChanges(ctx context.Context, changes []tree.Change) (record, error) {
+	if len(changes) == 0 {
+		return record{}, nil
+	}
+	d, err := cache.PutBlob(ctx, s.opts.Store, tree.Marshal(changes))
+	if err != nil {
+		return record{}, fmt.Errorf("local: cache: %w", err)
+	}
+	rec := record{Changes: d, Files: len(changes)}
+	for _, c := range changes {
+		if c.Node != nil {
+			rec.Bytes += c.Node.Size()
+		}
+	}
+	return rec, nil
+}
+
+// changes reads the changes of a record. errMissing says that the cache lost
+// them, so that the step has to be done again.
+func (s *session) changes(ctx context.Context, rec record) ([]tree.Change, error) {
+	if rec.empty() {
+		return nil, nil
+	}
+	data, err := cache.ReadBlob(ctx, s.opts.Store, rec.Changes, maxChanges)
+	if err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return nil, ctxErr
+		}
+		return nil, fmt.Errorf("%w: %w", errMissing, err)
+	}
+	list, err := tree.Unmarshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errMissing, err)
+	}
+	return list, nil
+}
+
+// errMissing marks what a record names and the cache does not have, or not whole.
+var errMissing = errors.New("missing in the cache")

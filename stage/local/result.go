@@ -1,0 +1,210 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/dag"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// result is a finished build. Its files are read through the session, which the
+// result keeps open.
+type result struct {
+	s       *session
+	ctx     context.Context // ends with Close: what Files still has to do stops then
+	cancel  context.CancelFunc
+	outputs []stage.Output
+	report  stage.Report
+}
+
+func (r *result) Outputs() []stage.Output { return append([]stage.Output(nil), r.outputs...) }
+func (r *result) Report() stage.Report    { return r.report }
+
+func (r *result) Close() error {
+	r.cancel()
+	r.s.close()
+	return nil
+}
+
+// Files returns the files after a step as an fs.FS. Bytes are found when a file
+// is opened.
+func (r *result) Files(step int) (fs.FS, error) {
+	if step < 0 || step >= len(r.s.steps) {
+		return nil, fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(r.s.steps))
+	}
+	root, err := r.s.tree(r.ctx, nil, step)
+	if err != nil {
+		return nil, err
+	}
+	return tree.FS(root, func(digest tree.Digest) (io.ReadCloser, error) {
+		open, err := r.s.locate(r.ctx, nil, step, digest)
+		if err != nil {
+			return nil, err
+		}
+		return open()
+	}), nil
+}
+
+// build evaluates the targets.
+func (s *session) build(ctx context.Context) (*result, error) {
+	targets := s.graph.Targets()
+	inputs := make([]dag.Input[task, any], 0, len(targets))
+	for _, t := range targets {
+		inputs = append(inputs, dag.Input[task, any]{
+			Key:  task{kind: kindImage, step: t.Step},
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.image(ctx, d, t.Step) },
+		})
+	}
+	// The scheduler's root task joins the targets, so that the first failure
+	// ends the others.
+	all, err := s.sched.Do(ctx, task{kind: kindImage, step: -1}, func(ctx context.Context, d *demand) (any, error) {
+		return d.All(ctx, inputs...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &result{s: s}
+	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for i, img := range all.([]any) {
+		r.outputs = append(r.outputs, stage.Output{Target: targets[i], Platform: targets[i].Platform, Image: img.(v1.Image)})
+	}
+	r.report = s.makeReport()
+	return r, nil
+}
+
+// makeReport lists every step that can change files. One that nothing asked for
+// was covered by a later hit.
+func (s *session) makeReport() stage.Report {
+	report := stage.Report{Duration: time.Since(s.started)}
+	for _, step := range s.steps {
+		if !changesFiles(step.Op) {
+			continue
+		}
+		s.reportMu.Lock()
+		_, ok := s.reports[step.ID]
+		s.reportMu.Unlock()
+		if !ok {
+			s.finish(step, stage.Hit, time.Time{}, record{}, nil)
+		}
+		s.reportMu.Lock()
+		report.Steps = append(report.Steps, s.reports[step.ID])
+		s.reportMu.Unlock()
+	}
+	return report
+}
+
+// imageRecord lists the layers of a stage's steps, from the base up: nil for a
+// step without one. It lets an unchanged build look at nothing else.
+type imageRecord struct {
+	Layers []*layerRecord `json:"layers"`
+}
+
+// image makes the image of a target.
+func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error) {
+	if err := s.pass(ctx, d, s.gates[id]); err != nil {
+		return nil, err
+	}
+	chain, base := s.chain(id)
+	var steps []int // those that can have a layer
+	for _, i := range chain {
+		if changesFiles(s.steps[i].Op) {
+			steps = append(steps, i)
+		}
+	}
+	layers, err := s.imageLayers(ctx, d, id, steps)
+	if err != nil {
+		return nil, err
+	}
+	baseImg, file, err := s.baseFile(ctx, s.steps[base])
+	if err != nil {
+		return nil, err
+	}
+	epoch := s.opts.Epoch
+	file.Created = &epoch
+	file.Config = s.steps[id].Config.Clone()
+	of := map[int]*layerRecord{}
+	for i, step := range steps {
+		of[step] = layers[i]
+	}
+	var list []v1.Layer
+	for _, i := range chain {
+		step := s.steps[i]
+		if step.History == "" {
+			continue
+		}
+		layer := of[i]
+		by := step.History
+		if layer != nil {
+			list = append(list, layer.image(s.opts.Store))
+			by += " # buildkit"
+		}
+		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layer == nil})
+	}
+	return image.New(image.Spec{Base: baseImg, Layers: list, File: file})
+}
+
+// chain lists the steps of a target from the first above its base to the last, and
+// names the base.
+func (s *session) chain(id int) (chain []int, base int) {
+	for ; s.steps[id].Parent >= 0; id = s.steps[id].Parent {
+		chain = append(chain, id)
+	}
+	for i, j := 0, len(chain)-1; i < j; i, j = i+1, j-1 {
+		chain[i], chain[j] = chain[j], chain[i]
+	}
+	return chain, id
+}
+
+func (s *session) imageLayers(ctx context.Context, d *demand, id int, steps []int) ([]*layerRecord, error) {
+	if len(steps) == 0 {
+		_, err := s.outcome(ctx, d, id)
+		return nil, err
+	}
+	key := cache.NewKey("image", 1).Key("recipe", s.recipes[id]).Int("steps", int64(len(steps))).String("compressor", s.compressor()).Sum()
+	rec, ok, err := load[imageRecord](ctx, s, key)
+	if err != nil {
+		return nil, err
+	}
+	if ok && len(rec.Layers) == len(steps) && s.complete(ctx, rec) {
+		return rec.Layers, nil
+	}
+	// The stage is evaluated first, top down, so that a step whose result is known
+	// keeps those below it from being looked at; then its layers, side by side.
+	if _, err := s.outcome(ctx, d, id); err != nil {
+		return nil, err
+	}
+	inputs := make([]dag.Input[task, any], len(steps))
+	for i, step := range steps {
+		inputs[i] = dag.Input[task, any]{
+			Key:  task{kind: kindLayer, step: step, key: cache.Key{1}},
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.layer(ctx, d, step) },
+		}
+	}
+	all, err := d.All(ctx, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	rec = imageRecord{Layers: make([]*layerRecord, len(steps))}
+	for i, l := range all {
+		rec.Layers[i] = l.(*layerRecord)
+	}
+	return rec.Layers, save(ctx, s, key, rec)
+}
+
+func (s *session) complete(ctx context.Context, rec imageRecord) bool {
+	for _, l := range rec.Layers {
+		if l != nil && !s.holds(ctx, l.Digest) {
+			return false
+		}
+	}
+	return true
+}

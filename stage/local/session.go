@@ -1,0 +1,234 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/dag"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// session is one evaluation of one graph. It lives as long as its result, whose
+// files are read through it.
+type session struct {
+	*Executor
+	graph   *stage.Graph
+	steps   []*stage.Step
+	request stage.Request
+	sources *sources
+	recipes []cache.Key // of each step
+	gates   [][]int     // of each step: steps that must have succeeded before
+	sched   *dag.Scheduler[task, any]
+	started time.Time
+
+	events   sync.Mutex // serialises Request.Progress
+	reportMu sync.Mutex
+	reports  map[int]stage.StepReport
+
+	lease   io.Closer
+	release func()
+	once    sync.Once
+}
+
+// kind is what a task of the scheduler makes of a step.
+type kind uint8
+
+const (
+	kindOutcome kind = iota // the step's record, from the cache or made now
+	kindTree                // the files after the step
+	kindLower               // the directory of the step's changes
+	kindLayer               // the compressed layer of the step's changes
+	kindBase                // the layers of a base image, indexed
+	kindExecute             // one execution of a content key
+	kindImage               // the layers of a target
+)
+
+// task names one value of the evaluation: of a step, or of a key that several
+// steps can share.
+type task struct {
+	kind kind
+	step int
+	key  cache.Key
+}
+
+func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request) (*session, error) {
+	release, err := e.use()
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		Executor: e, graph: g, steps: g.Steps(), request: r, started: time.Now(),
+		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, release: release,
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare finds everything that can be wrong before a step runs: what this
+// executor cannot do, and files that are not there.
+func (s *session) prepare(ctx context.Context) error {
+	if s.graph.Deferred() {
+		return fmt.Errorf("local: the graph has unresolved base images; compile it with Options.Resolver")
+	}
+	lease, err := cache.Lease(ctx, s.opts.Store)
+	if err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
+	s.lease = lease
+	if err := s.checkSupport(); err != nil {
+		return err
+	}
+	if s.sources, err = s.openSources(ctx); err != nil {
+		return err
+	}
+	s.gates = gates(s.steps)
+	s.recipes, err = s.recipeKeys()
+	return err
+}
+
+func (s *session) checkSupport() error {
+	var errs stage.Errors
+	for _, step := range s.steps {
+		switch op := step.Op.(type) {
+		case *stage.BaseOp:
+			if op.Ref != "" && s.opts.Images == nil {
+				errs = append(errs, step.Fail(fmt.Errorf("%w: it has no source of base images", stage.ErrUnsupported), "set Images in the executor's options"))
+			}
+		case *stage.RunOp:
+			if step.Platform.OS != "linux" || step.Platform.Architecture != runtime.GOARCH {
+				errs = append(errs, step.Fail(fmt.Errorf("%w: it runs programs for linux/%s, not for %s", stage.ErrUnsupported, runtime.GOARCH, step.Platform), "pin the stage with stage.OnBuildPlatform and cross-compile, or build on a machine of that platform"))
+			}
+			for _, m := range op.Mounts {
+				if m.Type == stage.MountSecret && !m.Optional && s.request.Secrets[m.ID] == nil {
+					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), "set it in Options.Secrets, or mark it with stage.OptionalSecret"))
+				}
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// gates collects, for each step, what NeedsOps below it ask for.
+func gates(steps []*stage.Step) [][]int {
+	all := make([][]int, len(steps))
+	for i, step := range steps {
+		var g []int
+		if step.Parent >= 0 {
+			g = all[step.Parent]
+		}
+		for _, in := range step.Inputs {
+			if _, ok := step.Op.(*stage.NeedsOp); ok {
+				g = append(g[:len(g):len(g)], in)
+			}
+			if len(all[in]) > 0 {
+				g = append(g[:len(g):len(g)], all[in]...)
+			}
+		}
+		all[i] = unique(g)
+	}
+	return all
+}
+
+func unique(list []int) []int {
+	if len(list) < 2 {
+		return list
+	}
+	seen := make(map[int]bool, len(list))
+	out := make([]int, 0, len(list))
+	for _, x := range list {
+		if !seen[x] {
+			seen[x] = true
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (s *session) close() {
+	s.once.Do(func() {
+		if s.lease != nil {
+			s.lease.Close()
+		}
+		s.release()
+	})
+}
+
+func (s *session) emit(e stage.Event) {
+	if s.request.Progress == nil {
+		return
+	}
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.request.Progress(e)
+}
+
+// finish records how a step ended and tells it, once a step: what a later look at
+// the same step finds does not count.
+func (s *session) finish(step *stage.Step, status stage.Status, since time.Time, rec record, err error) {
+	report := stage.StepReport{
+		Step: step.ID, Stage: step.Stage, Platform: step.Platform.String(), Text: step.Text,
+		Status: status, Files: rec.Files, Bytes: rec.Bytes,
+	}
+	if !since.IsZero() {
+		report.Duration = time.Since(since)
+	}
+	s.reportMu.Lock()
+	_, again := s.reports[step.ID]
+	if !again {
+		s.reports[step.ID] = report
+	}
+	s.reportMu.Unlock()
+	if !again {
+		s.emit(stage.StepFinished{Step: step, StepReport: report, Err: err})
+	}
+}
+
+// get evaluates one task, from outside of any task or from within one.
+func get[V any](ctx context.Context, s *session, d *dag.Demand[task, any], t task, f func(context.Context, *dag.Demand[task, any]) (V, error)) (V, error) {
+	run := func(ctx context.Context, d *dag.Demand[task, any]) (any, error) { return f(ctx, d) }
+	var v any
+	var err error
+	if d == nil {
+		v, err = s.sched.Do(ctx, t, run)
+	} else {
+		v, err = d.Get(ctx, t, run)
+	}
+	if err != nil {
+		var zero V
+		return zero, err
+	}
+	return v.(V), nil
+}
+
+// changesFiles reports whether an operation can change files. The others only
+// change the configuration, or nothing.
+func changesFiles(op stage.Op) bool {
+	switch op.(type) {
+	case *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp:
+		return false
+	}
+	return true
+}
+
+// below is the nearest step at or below id that can have changed files.
+func (s *session) below(id int) int {
+	for !changesFiles(s.steps[id].Op) {
+		id = s.steps[id].Parent
+	}
+	return id
+}
+
+// emptyRoot is the root directory that scratch begins with.
+var emptyRoot = tree.Edit(nil).Tree()
