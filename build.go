@@ -1,0 +1,246 @@
+package stagewright
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/registry"
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
+	"github.com/stagewright/stagewright/stage/sandbox"
+)
+
+// Options say how to build. The zero value builds for this machine, without a
+// context, with the cache in the user's cache directory.
+type Options struct {
+	// Context is what Copy reads from: see [Dir] and [FS].
+	Context stage.Source
+	// Args are the values of build arguments.
+	Args arg.Values
+	// Platforms are what to build for; none means this machine's architecture,
+	// with Linux. Several give an index.
+	Platforms platform.Set
+	// Secrets are the values for SecretMount and SecretEnv, by id.
+	Secrets map[string]stage.Secret
+	// Stages are further stages that stage.Named can find.
+	Stages []stage.Stage
+	// Sinks are where the image goes once everything is built, one after the
+	// other.
+	Sinks []image.Sink
+	// Progress is told what happens, one event at a time; stage/report has
+	// renderers.
+	Progress func(stage.Event)
+
+	// CacheDir is the directory of the cache. Empty means "stagewright" in
+	// os.UserCacheDir.
+	CacheDir string
+	// Store is the cache itself, instead of CacheDir: cache.NewMemory, for
+	// instance.
+	Store cache.Store
+	// Registry is how base images are fetched; the zero value uses the
+	// credentials of "docker login".
+	Registry registry.Options
+	// Resolver answers what a base image is, instead of the registry.
+	Resolver stage.Resolver
+	// Images gives the layers of base images, instead of the registry. It goes
+	// with Resolver.
+	Images local.Images
+	// Runner runs the processes of Run steps; nil means namespaces.New.
+	Runner sandbox.Runner
+	// Executor evaluates the graph, instead of stage/local. Store, CacheDir,
+	// Images, Runner, Parallel and Epoch are then its own affair.
+	Executor stage.Executor
+	// Parallel bounds what happens at once; see local.Options.
+	Parallel int
+	// Epoch is the time of everything that the build makes. Zero means the
+	// environment variable SOURCE_DATE_EPOCH, and the Unix epoch without it
+	// (reproducible-builds.org/specs/source-date-epoch).
+	Epoch time.Time
+}
+
+// Dir is the directory at path as a build context. Its .dockerignore file is
+// honoured; ignore adds patterns.
+func Dir(path string, ignore ...string) stage.DirSource { return stage.Dir(path, ignore...) }
+
+// FS is a file system as a build context: an embed.FS, an fstest.MapFS.
+func FS(fsys fs.FS) stage.FSSource { return stage.FS(fsys) }
+
+// Build builds a stage for every wanted platform and hands the image to the
+// sinks. The caller must close the result.
+//
+// Errors are a stage.Errors with every mistake of the stages, a *stage.Error for a
+// step that failed (with a *stage.ExitError when its command did), those of the
+// sinks, and the context's. After an error no later sink was written to, and the
+// cache is as good as before.
+func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
+	g, b, err := compile(ctx, target, o)
+	if err != nil {
+		return nil, err
+	}
+	res, err := b.executor.Execute(ctx, g, b.request(o))
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	r := &Result{Result: res, graph: g, close: b.close}
+	if err := r.assemble(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	for _, sink := range o.Sinks {
+		if err := sink.Write(ctx, r.artifact); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	return r, nil
+}
+
+// Plan tells for each step of a build whether it would run or is in the cache.
+// Nothing runs, and no sink is written to.
+func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedStep, error) {
+	g, b, err := compile(ctx, target, o)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := stage.Plan(ctx, b.executor, g, b.request(o))
+	return plan, errors.Join(err, b.close())
+}
+
+// builder is the wiring of one build: what was made for it, to be closed with it.
+type builder struct {
+	executor stage.Executor
+	closers  []func() error
+}
+
+func (b *builder) close() error {
+	var errs []error
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		errs = append(errs, b.closers[i]())
+	}
+	b.closers = nil
+	return errors.Join(errs...)
+}
+
+func (b *builder) request(o Options) stage.Request {
+	return stage.Request{Context: o.Context, Secrets: o.Secrets, Progress: o.Progress}
+}
+
+func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, *builder, error) {
+	bases := &bases{client: registry.NewClient(o.Registry), images: map[imageKey]v1.Image{}}
+	if o.Resolver == nil {
+		o.Resolver = bases
+	}
+	if o.Images == nil {
+		o.Images = bases
+	}
+	g, err := stage.Compile(ctx, []stage.Stage{target}, stage.Options{
+		Args: o.Args, Platforms: o.Platforms, Resolver: o.Resolver, Stages: o.Stages,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &builder{executor: o.Executor}
+	if b.executor == nil {
+		if err := b.local(o); err != nil {
+			return nil, nil, errors.Join(err, b.close())
+		}
+	}
+	return g, b, nil
+}
+
+// local makes the default executor.
+func (b *builder) local(o Options) error {
+	if o.Store == nil {
+		dir := o.CacheDir
+		if dir == "" {
+			home, err := os.UserCacheDir()
+			if err != nil {
+				return fmt.Errorf("stagewright: no directory for the cache: %w; set Options.CacheDir", err)
+			}
+			dir = filepath.Join(home, "stagewright")
+		}
+		disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
+		if err != nil {
+			return err
+		}
+		b.closers = append(b.closers, disk.Close)
+		o.Store = disk
+	}
+	if o.Epoch.IsZero() {
+		epoch, err := sourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
+		if err != nil {
+			return err
+		}
+		o.Epoch = epoch
+	}
+	e, err := local.New(local.Options{Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch})
+	if err != nil {
+		return err
+	}
+	b.closers = append(b.closers, e.Close)
+	b.executor = e
+	return nil
+}
+
+// sourceDateEpoch reads the value of SOURCE_DATE_EPOCH; empty is the zero time.
+func sourceDateEpoch(value string) (time.Time, error) {
+	if value == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || seconds < 0 {
+		return time.Time{}, fmt.Errorf("stagewright: SOURCE_DATE_EPOCH is %q; want seconds since 1970", value)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// bases asks a registry what base images are, and keeps what it was given, so that
+// an image is asked for once a build.
+type bases struct {
+	client *registry.Client
+
+	mu     sync.Mutex
+	images map[imageKey]v1.Image
+}
+
+type imageKey struct {
+	name     string
+	platform platform.Platform
+}
+
+func (b *bases) Resolve(ctx context.Context, ref string, p platform.Platform) (stage.BaseImage, error) {
+	r, err := b.client.Resolve(ctx, ref, p)
+	if err != nil {
+		return stage.BaseImage{}, err
+	}
+	file, err := image.FileOf(r.Image)
+	if err != nil {
+		return stage.BaseImage{}, fmt.Errorf("base image %s: %w", r.Ref, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.images[imageKey{r.Ref, p}] = r.Image
+	return stage.BaseImage{Name: r.Ref, Digest: r.Digest.String(), File: file}, nil
+}
+
+func (b *bases) Image(ctx context.Context, name string, p platform.Platform) (v1.Image, error) {
+	b.mu.Lock()
+	img := b.images[imageKey{name, p}]
+	b.mu.Unlock()
+	if img != nil {
+		return img, nil
+	}
+	r, err := b.client.Resolve(ctx, name, p)
+	return r.Image, err
+}

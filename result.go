@@ -1,0 +1,102 @@
+package stagewright
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// Result is a finished build: an image or an index, the files of every stage, and
+// a report. It holds a lease on the cache until Close; what it handed out is valid
+// until then.
+type Result struct {
+	stage.Result
+	graph    *stage.Graph
+	artifact image.Artifact
+	close    func() error
+}
+
+// assemble joins the outputs to the image or index that the sinks get.
+func (r *Result) assemble() error {
+	outputs := r.Outputs()
+	if len(outputs) == 1 {
+		r.artifact.Image = outputs[0].Image
+		return nil
+	}
+	children := make([]image.Child, len(outputs))
+	for i, o := range outputs {
+		p := o.Platform
+		children[i] = image.Child{Image: o.Image, Platform: v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}}
+	}
+	index, err := image.NewIndex(children, nil)
+	r.artifact.Index = index
+	return err
+}
+
+// Artifact returns what sinks are given: the image, or the index of several
+// platforms.
+func (r *Result) Artifact() image.Artifact { return r.artifact }
+
+// Image returns the image of a build for one platform. For an index it is an
+// error: use Outputs or Artifact.
+func (r *Result) Image() (v1.Image, error) {
+	if r.artifact.Image == nil {
+		return nil, fmt.Errorf("stagewright: the build has %d platforms; use Result.Outputs or Result.Artifact", len(r.Outputs()))
+	}
+	return r.artifact.Image, nil
+}
+
+// Digest returns the digest of the image or index: "sha256:…".
+func (r *Result) Digest() (string, error) {
+	d, err := r.artifact.Digest()
+	return d.String(), err
+}
+
+// Graph returns what was built.
+func (r *Result) Graph() *stage.Graph { return r.graph }
+
+// FilesOf returns the files at the end of any stage of the build, on its first
+// platform. Reading one file out of a stage is fs.ReadFile of it. The error wraps
+// stage.ErrUnknownStage when the build did not need the stage.
+func (r *Result) FilesOf(s stage.Stage) (fs.FS, error) {
+	step, err := r.step(s)
+	if err != nil {
+		return nil, err
+	}
+	return r.Files(step)
+}
+
+func (r *Result) step(s stage.Stage) (int, error) {
+	step, ok := r.graph.Step(s, r.graph.Targets()[0].Platform)
+	if !ok {
+		return 0, fmt.Errorf("%w: %s is no part of this build", stage.ErrUnknownStage, s)
+	}
+	return step, nil
+}
+
+// Platform returns the platform of the first output.
+func (r *Result) Platform() platform.Platform { return r.graph.Targets()[0].Platform }
+
+// Run runs the image's own command, or another one, in a sandbox on top of the
+// files of the first target. Its writes are thrown away. The error is a
+// *stage.ExitError when the command fails, and wraps stage.ErrUnsupported when the
+// executor cannot run programs.
+func (r *Result) Run(ctx context.Context, p stage.Process) error {
+	return stage.RunProcess(ctx, r.Result, r.graph.Targets()[0].Step, p)
+}
+
+// Close releases the result and what was opened for it.
+func (r *Result) Close() error {
+	err := r.Result.Close()
+	if r.close != nil {
+		err = errors.Join(err, r.close())
+	}
+	return err
+}
