@@ -61,9 +61,7 @@ func (c *compiler) resolveBases() {
 			}
 		}
 	}
-	for _, n := range c.allHeads() {
-		todo = append(todo, n)
-	}
+	todo = append(todo, c.allHeads()...)
 	for len(todo) > 0 {
 		l := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]

@@ -107,12 +107,15 @@ func (e *fixError) Unwrap() error { return e.err }
 
 // pass waits for steps that must have succeeded.
 func (s *session) pass(ctx context.Context, d *demand, gates []int) error {
-	for _, id := range gates {
-		if _, err := s.outcome(ctx, d, id); err != nil {
-			return err
+	inputs := make([]dag.Input[task, any], len(gates))
+	for i, id := range gates {
+		inputs[i] = dag.Input[task, any]{
+			Key:  task{kind: kindGate, step: id},
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.outcome(ctx, d, id) },
 		}
 	}
-	return nil
+	_, err := d.All(ctx, inputs...)
+	return err
 }
 
 // lookup finds a record with everything that it names; nil is a miss.
@@ -154,18 +157,19 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step) (*ou
 		}
 		return &outcome{record: record{Files: base.files, Bytes: base.bytes}}, status, nil
 	}
-	parent, err := s.tree(ctx, d, step.Parent)
+	trees, err := s.trees(ctx, d, append([]int{step.Parent}, step.Inputs...))
 	if err != nil {
 		return nil, "", err
 	}
+	parent, inputs := trees[0], trees[1:]
 	if op, ok := step.Op.(*stage.RunOp); ok {
-		return s.performRun(ctx, d, step, op, parent)
+		return s.performRun(ctx, d, step, op, parent, inputs)
 	}
 	s.emit(stage.StepStarted{Step: step, Time: time.Now()})
 	var after *tree.Node
 	switch op := step.Op.(type) {
 	case *stage.CopyOp:
-		after, err = s.performCopy(ctx, d, step, op, parent)
+		after, err = s.performCopy(ctx, d, step, op, parent, inputs)
 	case *stage.FileOp:
 		after, err = s.performFile(ctx, d, step, op, parent)
 	case *stage.MkdirOp:
@@ -188,6 +192,27 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step) (*ou
 }
 
 func (s *session) epoch() int64 { return s.opts.Epoch.UnixNano() }
+
+// trees returns the files after several steps, which are made side by side: one
+// that waits holds up no other.
+func (s *session) trees(ctx context.Context, d *demand, ids []int) ([]*tree.Node, error) {
+	inputs := make([]dag.Input[task, any], len(ids))
+	for i, id := range ids {
+		inputs[i] = dag.Input[task, any]{
+			Key:  task{kind: kindBranch, step: id},
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.tree(ctx, d, id) },
+		}
+	}
+	all, err := d.All(ctx, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	trees := make([]*tree.Node, len(all))
+	for i, t := range all {
+		trees[i] = t.(*tree.Node)
+	}
+	return trees, nil
+}
 
 // tree returns the files as they are after a step.
 func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, error) {
@@ -223,17 +248,13 @@ func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, erro
 	})
 }
 
-func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, parent *tree.Node) (*tree.Node, error) {
+func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, parent *tree.Node, inputs []*tree.Node) (*tree.Node, error) {
 	var list []found
-	local := s.sources.uses[slot{step.ID, -1}]
-	from := (*tree.Node)(nil)
-	if local != nil {
+	var from *tree.Node
+	if local := s.sources.uses[slot{step.ID, -1}]; local != nil {
 		from = local.root
 	} else {
-		var err error
-		if from, err = s.tree(ctx, d, step.Inputs[0]); err != nil {
-			return nil, err
-		}
+		from = inputs[0]
 	}
 	for _, p := range op.Paths {
 		matches, err := match(from, p)

@@ -79,7 +79,7 @@ type Executor struct {
 	private   string // directory for logs, cache mounts, temporary files
 	temporary bool   // private goes with Close
 	closed    bool
-	uses      sync.WaitGroup // results that still read from the directories
+	uses      int // builds under way, and results that still read from the directories
 }
 
 var _ stage.Executor = (*Executor)(nil)
@@ -117,8 +117,7 @@ func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	}
 	res, err := s.build(ctx)
 	if err != nil {
-		s.close()
-		return nil, err
+		return nil, errors.Join(err, s.close())
 	}
 	return res, nil
 }
@@ -133,16 +132,24 @@ func (e *Executor) Plan(ctx context.Context, g *stage.Graph, r stage.Request) ([
 	return s.plan(ctx)
 }
 
-// Close waits for open results and removes what is temporary.
+// Close ends the use of the executor: a later Execute fails with ErrClosed. What is
+// temporary is removed now, or when the last open result is closed.
 func (e *Executor) Close() error {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.closed {
-		e.mu.Unlock()
 		return nil
 	}
 	e.closed = true
-	e.mu.Unlock()
-	e.uses.Wait()
+	return e.cleanUp()
+}
+
+// cleanUp removes what only the executor's own uses need, once there are none. The
+// caller holds mu.
+func (e *Executor) cleanUp() error {
+	if !e.closed || e.uses > 0 {
+		return nil
+	}
 	var errs []error
 	if e.snapshots != nil {
 		errs = append(errs, e.snapshots.Close())
@@ -154,14 +161,19 @@ func (e *Executor) Close() error {
 }
 
 // use marks the executor as needed until release.
-func (e *Executor) use() (release func(), err error) {
+func (e *Executor) use() (release func() error, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil, ErrClosed
 	}
-	e.uses.Add(1)
-	return sync.OnceFunc(e.uses.Done), nil
+	e.uses++
+	return sync.OnceValue(func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.uses--
+		return e.cleanUp()
+	}), nil
 }
 
 // dirs opens the directories that Run steps need, on first use.

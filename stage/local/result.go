@@ -31,8 +31,7 @@ func (r *result) Report() stage.Report    { return r.report }
 
 func (r *result) Close() error {
 	r.cancel()
-	r.s.close()
-	return nil
+	return r.s.close()
 }
 
 // Files returns the files after a step as an fs.FS. Bytes are found when a file

@@ -17,14 +17,7 @@ import (
 
 // performRun finds the result of a Run by what it sees, or runs it. Steps that
 // see the same run once.
-func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node) (*outcome, stage.Status, error) {
-	inputs := make([]*tree.Node, len(step.Inputs))
-	for i, in := range step.Inputs {
-		var err error
-		if inputs[i], err = s.tree(ctx, d, in); err != nil {
-			return nil, "", err
-		}
-	}
+func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node) (*outcome, stage.Status, error) {
 	key, err := s.contentKey(step, parent, inputs)
 	if err != nil {
 		return nil, "", err

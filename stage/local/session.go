@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -31,9 +32,9 @@ type session struct {
 	reportMu sync.Mutex
 	reports  map[int]stage.StepReport
 
-	lease   io.Closer
-	release func()
-	once    sync.Once
+	closing sync.Mutex
+	lease   io.Closer // nil after close
+	release func() error
 }
 
 // kind is what a task of the scheduler makes of a step.
@@ -42,6 +43,8 @@ type kind uint8
 const (
 	kindOutcome kind = iota // the step's record, from the cache or made now
 	kindTree                // the files after the step
+	kindBranch              // the same, demanded beside others
+	kindGate                // the outcome, demanded by a gate
 	kindLower               // the directory of the step's changes
 	kindLayer               // the compressed layer of the step's changes
 	kindBase                // the layers of a base image, indexed
@@ -67,8 +70,7 @@ func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request) (*
 		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, release: release,
 	}
 	if err := s.prepare(ctx); err != nil {
-		s.close()
-		return nil, err
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
@@ -156,13 +158,15 @@ func unique(list []int) []int {
 	return out
 }
 
-func (s *session) close() {
-	s.once.Do(func() {
-		if s.lease != nil {
-			s.lease.Close()
-		}
-		s.release()
-	})
+func (s *session) close() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	var err error
+	if s.lease != nil {
+		err = s.lease.Close()
+		s.lease = nil
+	}
+	return errors.Join(err, s.release())
 }
 
 func (s *session) emit(e stage.Event) {

@@ -1,0 +1,32 @@
+# Everything here is also what .ci/run does; see that script for the order and the
+# machine that it needs.
+
+.PHONY: test quickstart lint race cross api bench ci
+
+test:
+	go test ./...
+
+quickstart:
+	go run ./examples/quickstart
+
+lint:
+	test -z "$$(gofmt -l .)"
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+race:
+	go test -race -short ./...
+
+cross:
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+
+# Writes the golden listing of the exported API.
+api:
+	go test ./internal/archtest -update
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+ci:
+	.ci/run
