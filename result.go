@@ -32,8 +32,7 @@ func (r *Result) assemble() error {
 	}
 	children := make([]image.Child, len(outputs))
 	for i, o := range outputs {
-		p := o.Platform
-		children[i] = image.Child{Image: o.Image, Platform: v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}}
+		children[i] = image.Child{Image: o.Image, Platform: o.Platform}
 	}
 	index, err := image.NewIndex(children, nil)
 	r.artifact.Index = index

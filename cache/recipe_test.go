@@ -153,14 +153,13 @@ func ExampleNewKey() {
 	compile := func(flags ...string) *cache.KeyBuilder {
 		return cache.NewKey("compile", 1).String("file", "main.c").Strings("flags", flags)
 	}
-	fmt.Println(compile("-O2").Sum() == compile("-O2").Sum())
-	fmt.Println(compile("-O2").Sum() == compile("-O3").Sum())
+	first, again, other := compile("-O2").Sum(), compile("-O2").Sum(), compile("-O3").Sum()
+	fmt.Println(first == again, first == other)
 	for _, f := range compile("-O2").Fields() {
 		fmt.Println(f.Label, "=", f.Value)
 	}
 	// Output:
-	// true
-	// false
+	// true false
 	// compile = version 1
 	// file = "main.c"
 	// flags = ["-O2"]

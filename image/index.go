@@ -8,18 +8,21 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stagewright/stagewright/platform"
 )
 
 // Child is one image of an index.
 type Child struct {
-	// Platform is what the index says about Image. When OS and Architecture are empty it is taken from the image's config.
-	Platform v1.Platform
+	// Platform is what the index says about Image. Zero means what the image's config says.
+	Platform platform.Platform
 	Image    v1.Image
 }
 
 // NewIndex returns an index of the images in the order given. Its media type is Docker's manifest list when every image has Docker's
-// media types, else that of an OCI index. It fails when there is no child, when two are for the same platform, when a platform is
-// neither given nor in the config, and when a child's manifest cannot be read. No layer is opened.
+// media types, else that of an OCI index. It fails when there is no child, when two are for the same platform (a reader could only find
+// the first), when a platform is neither given nor in the config, and when a child's manifest or config cannot be read. Features of the
+// operating system (os.features) come from the config. No layer is opened.
 func NewIndex(children []Child, annotations map[string]string) (v1.ImageIndex, error) {
 	if len(children) == 0 {
 		return nil, errors.New("image index: no image given; an index has at least one")
@@ -60,20 +63,20 @@ func describeChild(c Child) (v1.Descriptor, error) {
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
+	f, err := FileOf(c.Image)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
 	p := c.Platform
-	if p.OS == "" && p.Architecture == "" {
-		f, err := FileOf(c.Image)
-		if err != nil {
-			return v1.Descriptor{}, err
-		}
-		p = v1.Platform{OS: f.OS, Architecture: f.Architecture, Variant: f.Variant, OSVersion: f.OSVersion, OSFeatures: f.OSFeatures}
+	if p.IsZero() {
+		p = platform.Platform{OS: f.OS, Architecture: f.Architecture, Variant: f.Variant, OSVersion: f.OSVersion}
 	}
 	if p.OS == "" || p.Architecture == "" {
 		return v1.Descriptor{}, errors.New("its config names no platform; give os and architecture in Child.Platform")
 	}
-	p.OSFeatures = slices.Clone(p.OSFeatures)
-	p.Features = slices.Clone(p.Features)
-	d.Platform = &p
+	d.Platform = &v1.Platform{
+		OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion, OSFeatures: f.OSFeatures,
+	}
 	return d, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -36,7 +35,8 @@ func (o Options) platform() platform.Platform {
 //
 // The file is at the same time an OCI image layout and what `docker save` writes (manifest.json beside oci-layout and index.json, as
 // Docker has done since version 25), so that every version of docker load, podman load, skopeo's docker-archive: and oci-archive: and
-// containerd read it. Names are written as for `docker tag`; without any, the image is loaded by its digest alone.
+// containerd read it. Names are written as for `docker tag`; without any, the image is loaded by its digest alone. Directories of path that
+// are missing are made.
 //
 // docker load takes one image. Of an index, that for this machine is written; see [DockerWith] for another, and [OCI] for all.
 func Docker(path string, refs ...string) image.Sink { return DockerWith(path, Options{}, refs...) }
@@ -126,7 +126,8 @@ func (s *sink) replace(ctx context.Context, t *tarball) error {
 
 func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 
-// dockerManifest is manifest.json of `docker save`.
+// dockerManifest is manifest.json of `docker save`. Names are whole: `docker load` shortens them itself, and podman would take a short one
+// for localhost's.
 func dockerManifest(img v1.Image, names []content.Name) ([]byte, error) {
 	m, err := img.Manifest()
 	if err != nil {
@@ -139,7 +140,7 @@ func dockerManifest(img v1.Image, names []content.Name) ([]byte, error) {
 	}
 	e := entry{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
 	for _, n := range names {
-		e.RepoTags = append(e.RepoTags, familiar(n.Full))
+		e.RepoTags = append(e.RepoTags, n.Full)
 	}
 	for n, l := range m.Layers {
 		if !l.MediaType.IsDistributable() {
@@ -148,15 +149,6 @@ func dockerManifest(img v1.Image, names []content.Name) ([]byte, error) {
 		e.Layers = append(e.Layers, blobName(l.Digest))
 	}
 	return json.Marshal([]entry{e})
-}
-
-// familiar is the short name that Docker shows and writes: "app:1.0" for docker.io/library/app:1.0.
-func familiar(full string) string {
-	rest, ok := strings.CutPrefix(full, "docker.io/")
-	if !ok {
-		return full
-	}
-	return strings.TrimPrefix(rest, "library/")
 }
 
 // pick returns the image of an index for a platform.

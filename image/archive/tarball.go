@@ -69,8 +69,17 @@ func (t *tarball) pad(size int64) {
 // end is what every tar file ends with.
 func end() []byte { return make([]byte, 2*blockSize) }
 
-// create writes the file and gives it its name at the end.
-func (t *tarball) create(ctx context.Context, path string) error {
+// create writes the file, in a directory that is made when it is missing, and gives it its name at the end.
+func (t *tarball) create(ctx context.Context, path string) (err error) {
+	undo, err := atomicfile.MakeParents(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	f, err := atomicfile.Create(path)
 	if err != nil {
 		return err

@@ -67,20 +67,16 @@ func (s *sink) write(ctx context.Context, a image.Artifact) error {
 		return err
 	}
 	rows := content.Rows(d, names)
-	state, err := inspect(s.path)
+	st, err := inspect(s.path)
 	if err != nil {
 		return err
 	}
-	if state == missing {
-		err := create(ctx, s.path, blobs, rows)
-		if !errors.Is(err, errAppeared) {
-			return err
-		}
-		if state, err = inspect(s.path); err != nil {
+	if st == missing {
+		if err := create(ctx, s.path, blobs, rows); !errors.Is(err, errAppeared) {
 			return err
 		}
 	}
-	return update(ctx, s.path, state == blank, blobs, rows)
+	return update(ctx, s.path, blobs, rows)
 }
 
 type state int
@@ -122,20 +118,27 @@ func inspect(path string) (state, error) {
 	return layout, nil
 }
 
+// inspectOther tells an empty directory from one that holds something. What a killed process left behind counts as nothing.
 func inspectOther(path string) (state, error) {
 	d, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
-	found, err := d.Readdirnames(1)
-	if len(found) > 0 {
-		return 0, fmt.Errorf("%w: the directory has %q and no %s file; choose an empty or a new directory", ErrNotLayout, found[0], layoutFile)
+	for {
+		found, err := d.Readdirnames(16)
+		for _, name := range found {
+			if !atomicfile.IsTemp(name) {
+				return 0, fmt.Errorf("%w: the directory has %q and no %s file; choose an empty or a new directory", ErrNotLayout, name, layoutFile)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return blank, nil
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	return blank, nil
 }
 
 // errAppeared says that a path that was missing has been made by another process meanwhile.
@@ -144,7 +147,7 @@ var errAppeared = errors.New("the directory has appeared")
 // create makes the layout under another name and gives it its name at the end.
 func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.Descriptor) (err error) {
 	path = filepath.Clean(path)
-	made, err := mkdirParents(filepath.Dir(path))
+	undo, err := atomicfile.MakeParents(path)
 	if err != nil {
 		return err
 	}
@@ -152,9 +155,7 @@ func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.De
 	defer func() {
 		if err != nil {
 			os.RemoveAll(tmp)
-			for _, dir := range made {
-				os.Remove(dir)
-			}
+			undo()
 		}
 	}()
 	if err := os.Mkdir(tmp, 0o777); err != nil {
@@ -173,26 +174,25 @@ func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.De
 	return nil
 }
 
-// mkdirParents is os.MkdirAll that returns what it made, the deepest first.
-func mkdirParents(dir string) (made []string, err error) {
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(d); err == nil || d == filepath.Dir(d) {
-			break
-		}
-		made = append(made, d)
-	}
-	return made, os.MkdirAll(dir, 0o777)
-}
-
 // update writes into a directory that exists. When it fails, everything that it added is gone again.
-func update(ctx context.Context, path string, blank bool, blobs []content.Blob, rows []v1.Descriptor) error {
-	unlock, err := lock(ctx, path)
+func update(ctx context.Context, path string, blobs []content.Blob, rows []v1.Descriptor) error {
+	unlock, alone, err := lock(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	st, err := inspect(path) // again: another writer may have been here before the lock
+	if err != nil {
+		return err
+	}
+	if st == missing {
+		return fmt.Errorf("%w: another program has removed the directory meanwhile", ErrNotLayout)
+	}
+	if alone {
+		sweep(path)
+	}
 	err = fill(ctx, path, blobs, rows)
-	if err != nil && blank {
+	if err != nil && st == blank {
 		os.Remove(filepath.Join(path, blobsDir, "sha256"))
 		os.Remove(filepath.Join(path, blobsDir))
 		os.Remove(filepath.Join(path, layoutFile))
@@ -200,9 +200,26 @@ func update(ctx context.Context, path string, blank bool, blobs []content.Blob, 
 	return err
 }
 
+// sweep removes what writers that were killed have left behind. The caller has the lock, so nobody is writing it.
+func sweep(path string) {
+	dirs := []string{path}
+	algorithms, _ := os.ReadDir(filepath.Join(path, blobsDir))
+	for _, a := range algorithms {
+		dirs = append(dirs, filepath.Join(path, blobsDir, a.Name()))
+	}
+	for _, dir := range dirs {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if atomicfile.IsTemp(e.Name()) && e.Type().IsRegular() {
+				os.Remove(filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+}
+
 // fill brings the layout in dir up to date. oci-layout comes first, so that a directory in which the machine stopped half-way is known
 // for what it is, and index.json last.
-func fill(ctx context.Context, dir string, blobs []content.Blob, rows []v1.Descriptor) error {
+func fill(ctx context.Context, dir string, blobs []content.Blob, rows []v1.Descriptor) (err error) {
 	if _, err := os.Lstat(filepath.Join(dir, layoutFile)); errors.Is(err, fs.ErrNotExist) {
 		if err := writeFile(filepath.Join(dir, layoutFile), []byte(version)); err != nil {
 			return err
@@ -212,20 +229,17 @@ func fill(ctx context.Context, dir string, blobs []content.Blob, rows []v1.Descr
 	if err != nil {
 		return err
 	}
-	w := &blobWriter{dir: dir}
-	if err := w.writeAll(ctx, blobs); err != nil {
-		w.undo()
-		return err
-	}
 	if err := idx.put(rows); err != nil {
-		w.undo()
 		return err
 	}
-	if err := idx.write(dir); err != nil {
-		w.undo()
-		return err
+	w := &blobWriter{dir: dir}
+	if err = w.writeAll(ctx, blobs); err == nil {
+		err = idx.write(dir)
 	}
-	return nil
+	if err != nil {
+		w.undo()
+	}
+	return err
 }
 
 func writeFile(path string, b []byte) error {

@@ -15,7 +15,8 @@
 // # Limits
 //
 // A blob that no name refers to any more is left where it is: another program may be reading it. Layers that may not be distributed
-// are referred to and not stored.
+// are referred to and not stored. A process that is killed may leave a file or directory .stagewright-… beside what it was writing;
+// within a layout the next write removes it.
 //
 // # Concurrency
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,7 +111,7 @@ func (x *index) write(dir string) error {
 		return err
 	}
 	x.fields["manifests"] = rows
-	b, err := json.Marshal(x.fields)
+	b, err := x.encode()
 	if err != nil {
 		return err
 	}
@@ -121,6 +122,31 @@ func (x *index) write(dir string) error {
 		return nil
 	}
 	return writeFile(filepath.Join(dir, indexFile), b)
+}
+
+// encode writes the fields in the order of the specification, and those that it does not have behind them by name.
+func (x *index) encode() ([]byte, error) {
+	known := []string{"schemaVersion", "mediaType", "manifests"}
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(x.fields)), func(name string) bool { return slices.Contains(known, name) })
+	var b bytes.Buffer
+	sep := byte('{')
+	for _, name := range append(known, others...) {
+		v, ok := x.fields[name]
+		if !ok {
+			continue
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		b.WriteByte(sep)
+		sep = ','
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(v)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // readFile reads a regular file of at most limit bytes.

@@ -5,4 +5,6 @@ package layout
 import "context"
 
 // lock does nothing where there is no flock; see the package comment.
-func lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+func lock(context.Context, string) (unlock func(), alone bool, err error) {
+	return func() {}, false, nil
+}

@@ -13,7 +13,7 @@
 //   - Plain http is spoken with this machine only (127.0.0.0/8, ::1, localhost) and with the hosts listed in Options.Insecure.
 //     Credentials are never sent over plain http to another machine, and follow no redirect to another host.
 //   - Every wait on the network ends: when the context does, or when nothing has arrived for Options.Timeout.
-//   - A manifest or config of more than 4 MiB is refused.
+//   - A manifest, a config or any other answer of more than 4 MiB is refused, a layer when it has more bytes than its descriptor says.
 //
 // # Limits
 //

@@ -81,14 +81,21 @@ func (e *Error) advice() string {
 
 // newError wraps err, and finds the reason for it. An error that is one already stays as it is.
 func newError(ctx context.Context, op string, r name.Reference, err error) error {
-	var own *Error
-	if errors.As(err, &own) {
-		return err
-	}
 	e := &Error{Op: op, Ref: display(r), Host: displayHost(r), Err: err}
+	var body *bodyError
+	if errors.As(err, &body) {
+		e.Err = body.err
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		e.Err = cause
 		return e
+	}
+	if body != nil {
+		return e
+	}
+	var own *Error
+	if errors.As(err, &own) {
+		return err
 	}
 	var status *transport.Error
 	var netErr net.Error
@@ -102,6 +109,7 @@ func newError(ctx context.Context, op string, r name.Reference, err error) error
 		}
 	case errors.As(err, &status):
 		e.Reason = reasonOf(status.StatusCode)
+	case errors.Is(err, errTooLarge), errors.Is(err, errRedirects): // the registry was reached
 	case errors.As(err, &netErr), errors.As(err, &urlErr):
 		e.Reason = ErrUnreachable
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/stagewright/stagewright/image"
 )
 
-// guard is the one place through which every request passes. It refuses plain http where it is not allowed, bounds what is read of a
-// manifest, and ends a request on which nothing moves.
+// guard is the one place through which every request passes. It refuses plain http where it is not allowed, bounds redirects and what is
+// read where no blob is expected, and ends a request on which nothing moves.
 type guard struct {
 	base     http.RoundTripper
 	insecure []string
@@ -43,21 +43,39 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	limit := int64(-1)
-	if strings.Contains(req.URL.Path, "/manifests/") && req.Method == http.MethodGet {
-		limit = image.MaxManifestSize
+	body := &receivedBody{ReadCloser: resp.Body, w: w}
+	if !isBlob(req) {
+		body.small, body.left = true, maxAnswer
+		if resp.ContentLength > maxAnswer {
+			body.Close()
+			return nil, errTooLarge
+		}
+		w.timer.Reset(g.timeout)
 	}
-	if limit >= 0 && resp.ContentLength > limit {
-		resp.Body.Close()
-		cancel(nil)
-		return nil, tooLarge(limit)
-	}
-	resp.Body = &receivedBody{ReadCloser: resp.Body, w: w, left: limit, limit: limit}
+	resp.Body = body
 	return resp, nil
 }
 
-func tooLarge(limit int64) error {
-	return fmt.Errorf("the manifest has more than %d bytes, which no registry accepts", limit)
+// maxAnswer bounds every response but a blob's: manifests, tokens, errors, and what nobody reads.
+const maxAnswer = image.MaxManifestSize
+
+var (
+	errTooLarge  = fmt.Errorf("the answer has more than %d bytes, which no manifest may have", maxAnswer)
+	errRedirects = fmt.Errorf("it redirects more than %d times", maxRedirects)
+)
+
+// isBlob reports whether req asks for a blob or its size, or follows a redirect of such a request.
+func isBlob(req *http.Request) bool {
+	for ; req != nil; req = req.Response.Request {
+		read := req.Method == http.MethodGet || req.Method == http.MethodHead
+		if read && strings.Contains(req.URL.Path, "/blobs/") {
+			return true
+		}
+		if req.Response == nil {
+			return false
+		}
+	}
+	return false
 }
 
 // plainError is a request that was not sent.
@@ -66,8 +84,17 @@ type plainError struct{ msg string }
 func (e *plainError) Error() string        { return e.msg }
 func (e *plainError) Is(target error) bool { return target == ErrPlainHTTP }
 
-// check refuses what must not leave this machine in the clear.
+// maxRedirects is net/http's usual limit, which go-containerregistry's clients do without.
+const maxRedirects = 10
+
+// check refuses what must not leave this machine in the clear, and to run in circles.
 func (g *guard) check(req *http.Request) error {
+	hops := 0
+	for r := req; r != nil && r.Response != nil; r = r.Response.Request {
+		if hops++; hops > maxRedirects {
+			return errRedirects
+		}
+	}
 	u := req.URL
 	if u.Scheme == "https" || isLoopback(u.Hostname()) {
 		return nil
@@ -124,24 +151,35 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.w.timer.Stop()
 	n, err := b.ReadCloser.Read(p)
 	b.w.timer.Reset(b.w.timeout)
+	if err != nil && err != io.EOF { //nolint:errorlint // an io.Reader's end is io.EOF itself
+		err = &bodyError{err}
+	}
 	return n, err
 }
 
-// receivedBody is the body of a response. limit is negative when it has none.
+// bodyError is a layer that could not be read while it was being sent, for which the registry is not to blame.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// receivedBody is the body of a response. A small one has one timeout for the whole of it and at most left bytes; a blob has the timeout
+// for each read, and its reader counts its bytes.
 type receivedBody struct {
 	io.ReadCloser
-	w           *watchdog
-	left, limit int64
+	w     *watchdog
+	small bool
+	left  int64
 }
 
 func (b *receivedBody) Read(p []byte) (int, error) {
-	b.w.timer.Reset(b.w.timeout)
+	if !b.small {
+		b.w.timer.Reset(b.w.timeout)
+		defer b.w.timer.Stop()
+	}
 	n, err := b.ReadCloser.Read(p)
-	b.w.timer.Stop()
-	if b.limit >= 0 {
-		if b.left -= int64(n); b.left < 0 {
-			return 0, tooLarge(b.limit)
-		}
+	if b.left -= int64(n); b.small && b.left < 0 {
+		return 0, errTooLarge
 	}
 	return n, b.w.explain(err)
 }

@@ -131,15 +131,28 @@ func (l *pushedLayer) Compressed() (io.ReadCloser, error) {
 	return vr, err
 }
 
+// index is v1.ImageIndex under a name that does not hide the method ImageIndex when it is embedded.
+type index = v1.ImageIndex
+
 type pushedIndex struct {
-	v1.ImageIndex
+	index
 	ctx context.Context //nolint:containedctx // lives as long as one push
 }
 
 func (x *pushedIndex) Image(h v1.Hash) (v1.Image, error) {
-	img, err := x.ImageIndex.Image(h)
+	img, err := x.index.Image(h)
 	if err != nil {
 		return nil, err
 	}
 	return &pushedImage{img, x.ctx}, nil
 }
+
+func (x *pushedIndex) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
+	child, err := x.index.ImageIndex(h)
+	if err != nil {
+		return nil, err
+	}
+	return &pushedIndex{child, x.ctx}, nil
+}
+
+var _ v1.ImageIndex = (*pushedIndex)(nil) // or go-containerregistry would push the index without its children

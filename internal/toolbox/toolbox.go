@@ -44,7 +44,8 @@ type Binary struct {
 	Commands []string
 }
 
-// Build returns the toolbox for Linux on this machine's architecture, compiled into cacheDir when it is not there yet.
+// Build returns the toolbox for Linux on this machine's architecture, compiled into cacheDir when it is not there yet. An empty cacheDir
+// means "stagewright-toolbox" in os.UserCacheDir, which the examples and tests of this module share.
 //
 // The first call takes tens of seconds of processor time and needs a go command, found as [Toolchain] finds it, and its modules:
 // from the module cache, or else from the module proxy. It runs that command once, in a temporary directory, with CGO off. Any later
@@ -54,6 +55,13 @@ type Binary struct {
 //
 // Errors: [*GoError] when there is no usable go command or it fails, the context's error when it ends, else the file system's.
 func Build(ctx context.Context, cacheDir string) (Binary, error) {
+	if cacheDir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return Binary{}, fmt.Errorf("toolbox: no directory for the binary: %w; set HOME or XDG_CACHE_HOME, or name a directory", err)
+		}
+		cacheDir = filepath.Join(user, "stagewright-toolbox")
+	}
 	dir, err := filepath.Abs(cacheDir)
 	if err != nil {
 		return Binary{}, fmt.Errorf("toolbox: %w", err)

@@ -23,10 +23,10 @@ import (
 // key names everything that it depends on.
 var built = sync.OnceValues(func() (toolbox.Binary, error) {
 	dir, err := os.UserCacheDir()
-	if err != nil || os.MkdirAll(filepath.Join(dir, "stagewright-test"), 0o755) != nil {
-		dir = os.TempDir()
+	if err == nil && os.MkdirAll(filepath.Join(dir, "stagewright-toolbox"), 0o755) == nil {
+		return toolbox.Build(context.Background(), "")
 	}
-	return toolbox.Build(context.Background(), filepath.Join(dir, "stagewright-test", fmt.Sprint("toolbox-", os.Getuid())))
+	return toolbox.Build(context.Background(), filepath.Join(os.TempDir(), fmt.Sprint("stagewright-toolbox-", os.Getuid())))
 })
 
 func binary(t testing.TB) toolbox.Binary {

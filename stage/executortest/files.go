@@ -56,18 +56,21 @@ func (f *fixture) want(s stage.Stage, r stage.Request, want ...string) {
 
 func testFile(f *fixture) {
 	s := stage.Scratch().
+		Env("DIR", "etc").
 		File("/a/b/hello", "world\n").
 		File("/empty", "").
-		File("/${HOME}", "$NOT ${EXPANDED}", stage.Mode(0o4750), stage.Owner("12:34")).
+		File("/${DIR}/x", "$NOT ${EXPANDED}", stage.Mode(0o4750), stage.Owner("12:34")).
 		File("/again", "old", stage.Mode(0o600)).
-		File("/again", "new")
-	f.want(s.Env("HOME", "x").File("late", "below the working directory"), stage.Request{},
-		`f 4750 12:34 ${HOME} "$NOT ${EXPANDED}"`,
+		File("/again", "new").
+		File("late", "below the working directory")
+	f.want(s, stage.Request{},
 		`d 0755 0:0 a`,
 		`d 0755 0:0 a/b`,
 		`f 0644 0:0 a/b/hello "world\n"`,
 		`f 0644 0:0 again "new"`,
 		`f 0644 0:0 empty ""`,
+		`d 0755 0:0 etc`,
+		`f 4750 12:34 etc/x "$NOT ${EXPANDED}"`,
 		`f 0644 0:0 late "below the working directory"`,
 	)
 }

@@ -115,7 +115,7 @@ func bits(m fs.FileMode) uint32 {
 // kind, mode nor owner.
 func pathOf(line string) string {
 	for i, field := range strings.Fields(line) {
-		if i > 0 && strings.Trim(field, "01234567:") != "" {
+		if i > 0 && strings.Trim(field, "0123456789:") != "" {
 			return field
 		}
 	}

@@ -28,11 +28,7 @@ var buildProber = sync.OnceValues(func() (program []byte, err error) {
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), proberSource, 0o600); err != nil {
 		return nil, err
 	}
-	tool := "go"
-	if _, err := exec.LookPath(tool); err != nil {
-		tool = filepath.Join(runtime.GOROOT(), "bin", "go")
-	}
-	cmd := exec.Command(tool, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "prober", "main.go")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "prober", "main.go")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH, "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	if out, err := cmd.CombinedOutput(); err != nil {

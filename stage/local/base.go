@@ -33,8 +33,7 @@ type baseLayer struct {
 	layer   v1.Layer
 	chain   cache.Key // names the layer on top of those below it
 	changes []tree.Change
-	offsets map[tree.Digest]bool // contents that the layer's tar has
-	tree    *tree.Node           // after the layer
+	tree    *tree.Node // after the layer
 }
 
 func (b *baseImage) root() *tree.Node {

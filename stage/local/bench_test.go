@@ -15,7 +15,7 @@ import (
 // One Run step of `true` through the executor: sandbox, overlay, diff and record.
 // The budget is 15 ms in the median.
 func BenchmarkRunTrue(b *testing.B) {
-	base := shell(b)
+	base := shellOnDisk(b)
 	e := executor(b, b.TempDir(), local.Options{})
 	build(b, e, base.Run("true"), stage.Request{})
 	var times []time.Duration

@@ -33,7 +33,6 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 		if err := s.pass(ctx, d, s.gates[id]); err != nil {
 			return nil, err
 		}
-		start := time.Now()
 		o, err := s.known(ctx, d, step)
 		if err != nil {
 			return nil, err
@@ -42,17 +41,18 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 			s.finish(step, stage.Hit, time.Time{}, o.record, nil)
 			return o, nil
 		}
-		o, status, err := s.perform(ctx, d, step)
+		var began time.Time
+		o, status, err := s.perform(ctx, d, step, &began)
 		if err != nil {
-			return nil, s.failed(ctx, step, start, err)
+			return nil, s.failed(ctx, step, began, err)
 		}
 		if err := save(ctx, s, s.recipes[id], o.record); err != nil {
 			return nil, err
 		}
 		if status == stage.Hit {
-			start = time.Time{}
+			began = time.Time{}
 		}
-		s.finish(step, status, start, o.record, nil)
+		s.finish(step, status, began, o.record, nil)
 		return o, nil
 	})
 }
@@ -140,13 +140,20 @@ func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
 	return &outcome{record: rec, changes: changes}, nil
 }
 
+// begin tells that a step starts, and when: waiting for what it stands on is not part
+// of its time.
+func (s *session) begin(step *stage.Step, began *time.Time) {
+	*began = time.Now()
+	s.emit(stage.StepStarted{Step: step, Time: *began})
+}
+
 // perform does what a step asks for, on the trees of what it stands on.
-func (s *session) perform(ctx context.Context, d *demand, step *stage.Step) (*outcome, stage.Status, error) {
+func (s *session) perform(ctx context.Context, d *demand, step *stage.Step, began *time.Time) (*outcome, stage.Status, error) {
 	if op, ok := step.Op.(*stage.BaseOp); ok {
 		if op.Ref == "" {
 			return &outcome{}, stage.Hit, nil
 		}
-		s.emit(stage.StepStarted{Step: step, Time: time.Now()})
+		s.begin(step, began)
 		base, err := s.base(ctx, d, step)
 		if err != nil {
 			return nil, "", err
@@ -163,9 +170,9 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step) (*ou
 	}
 	parent, inputs := trees[0], trees[1:]
 	if op, ok := step.Op.(*stage.RunOp); ok {
-		return s.performRun(ctx, d, step, op, parent, inputs)
+		return s.performRun(ctx, d, step, op, parent, inputs, began)
 	}
-	s.emit(stage.StepStarted{Step: step, Time: time.Now()})
+	s.begin(step, began)
 	var after *tree.Node
 	switch op := step.Op.(type) {
 	case *stage.CopyOp:

@@ -14,6 +14,18 @@ import (
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
 
+// shellOnDisk is shell out of a directory, which an unchanged build looks at and
+// does not read.
+func shellOnDisk(tb testing.TB) stage.Stage {
+	tb.Helper()
+	shell(tb)
+	dir := tb.TempDir()
+	if err := os.CopyFS(dir, toolboxFiles(tb).Files()); err != nil {
+		tb.Fatal(err)
+	}
+	return stage.Scratch(stage.As("shell")).CopyFrom(stage.Dir(dir), ".", "/")
+}
+
 // shell returns a stage with /bin/sh and core commands. The test is skipped where
 // no sandbox works.
 func shell(tb testing.TB) stage.Stage {
@@ -21,6 +33,12 @@ func shell(tb testing.TB) stage.Stage {
 	if err := sandbox.Probe(tb.Context(), namespaces.New(namespaces.Options{})); err != nil {
 		tb.Skipf("no sandbox on this machine: %v", err)
 	}
+	return stage.Scratch(stage.As("shell")).CopyFrom(stage.FS(toolboxFiles(tb).Files()), ".", "/")
+}
+
+// toolboxFiles compiles the shell once a machine.
+func toolboxFiles(tb testing.TB) toolbox.Binary {
+	tb.Helper()
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		dir = os.TempDir()
@@ -29,7 +47,7 @@ func shell(tb testing.TB) stage.Stage {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return stage.Scratch(stage.As("shell")).CopyFrom(stage.FS(bin.Files()), ".", "/")
+	return bin
 }
 
 // executor returns an executor with a cache on disk in dir.

@@ -35,7 +35,7 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	if err != nil {
 		return err
 	}
-	user, err := s.accounts(ctx, nil, id, root).process(cfg.User)
+	user, err := s.processUser(ctx, nil, id, root, cfg.User)
 	if err != nil {
 		return err
 	}

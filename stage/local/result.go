@@ -80,12 +80,12 @@ func (s *session) build(ctx context.Context) (*result, error) {
 	return r, nil
 }
 
-// makeReport lists every step that can change files. One that nothing asked for
+// makeReport lists every step that can have something to do. One that nothing asked for
 // was covered by a later hit.
 func (s *session) makeReport() stage.Report {
 	report := stage.Report{Duration: time.Since(s.started)}
 	for _, step := range s.steps {
-		if !changesFiles(step.Op) {
+		if !reported(step.Op) {
 			continue
 		}
 		s.reportMu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // performRun finds the result of a Run by what it sees, or runs it. Steps that
 // see the same run once.
-func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node) (*outcome, stage.Status, error) {
+func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node, began *time.Time) (*outcome, stage.Status, error) {
 	key, err := s.contentKey(step, parent, inputs)
 	if err != nil {
 		return nil, "", err
@@ -32,7 +33,7 @@ func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, o
 			return o, nil
 		}
 		ran = true
-		s.emit(stage.StepStarted{Step: step, Time: time.Now()})
+		s.begin(step, began)
 		if o, err = s.execute(ctx, d, step, op, parent, inputs); err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 	if err != nil {
 		return nil, err
 	}
-	user, err := s.accounts(ctx, d, step.Parent, parent).process(op.User)
+	user, err := s.processUser(ctx, d, step.Parent, parent, op.User)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +117,17 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 		return nil, &stage.ExitError{Argv: spec.Args, Code: status.Code, Signal: status.Signal, Tail: log.tail(), Log: log.path}
 	}
 	return s.adopt(ctx, upper, parent)
+}
+
+// processUser finds who a process of a step runs as. An ordinary user has one id in
+// the sandbox, so root's further groups, which many images list, are left out there:
+// they give root nothing that it has not.
+func (s *session) processUser(ctx context.Context, d *demand, id int, root *tree.Node, spec string) (sandbox.User, error) {
+	u, err := s.accounts(ctx, d, id, root).process(spec)
+	if u.UID == 0 && os.Geteuid() != 0 {
+		u.Groups = nil
+	}
+	return u, err
 }
 
 // adopt reads an upper directory back and makes it the directory of the step's

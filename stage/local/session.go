@@ -181,6 +181,9 @@ func (s *session) emit(e stage.Event) {
 // finish records how a step ended and tells it, once a step: what a later look at
 // the same step finds does not count.
 func (s *session) finish(step *stage.Step, status stage.Status, since time.Time, rec record, err error) {
+	if !reported(step.Op) {
+		return
+	}
 	report := stage.StepReport{
 		Step: step.ID, Stage: step.Stage, Platform: step.Platform.String(), Text: step.Text,
 		Status: status, Files: rec.Files, Bytes: rec.Bytes,
@@ -224,6 +227,13 @@ func changesFiles(op stage.Op) bool {
 		return false
 	}
 	return true
+}
+
+// reported reports whether an operation is work that a report lists: beginning with
+// nothing is none.
+func reported(op stage.Op) bool {
+	base, ok := op.(*stage.BaseOp)
+	return changesFiles(op) && !(ok && base.Ref == "")
 }
 
 // below is the nearest step at or below id that can have changed files.

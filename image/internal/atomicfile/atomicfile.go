@@ -1,16 +1,21 @@
 // Package atomicfile writes a file that appears under its name complete or not at all. Start with [Create], and end with [File.Commit]
-// or [File.Discard].
+// or [File.Discard]. A process that is killed in between leaves a file or directory for which [IsTemp] holds.
 package atomicfile
 
 import (
 	"crypto/rand"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
 // prefix starts the name of every temporary file and directory.
-const prefix = ".tmp-"
+const prefix = ".stagewright-"
+
+// IsTemp reports whether a name, without its directory, is one that [TempPath] gives.
+func IsTemp(name string) bool { return strings.HasPrefix(name, prefix) }
 
 // File is a file that is not under its name yet. It is not safe for concurrent use.
 type File struct {
@@ -21,10 +26,15 @@ type File struct {
 // TempPath returns a fresh name in the directory dir.
 func TempPath(dir string) string { return filepath.Join(dir, prefix+strings.ToLower(rand.Text())) }
 
-// Create opens a new temporary file beside path. Its mode is 0666 less the umask, like that of any file that a program writes.
+// Create opens a new temporary file beside path. Its mode is 0666 less the umask, like that of any file that a program writes. An error
+// names path, which is what the user knows.
 func Create(path string) (*File, error) {
 	f, err := os.OpenFile(TempPath(filepath.Dir(path)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = &fs.PathError{Op: "create", Path: path, Err: pe.Err}
+		}
 		return nil, err
 	}
 	return &File{f, path}, nil
@@ -59,4 +69,27 @@ func SyncDir(dir string) {
 		_ = d.Sync() // not every system and file system can; a name that is lost is one that was never written
 		d.Close()
 	}
+}
+
+// MakeParents makes the directories above path that are missing. The function undo removes those again that are still empty; it is to
+// be called when what they were made for has failed.
+func MakeParents(path string) (undo func(), err error) {
+	dir := filepath.Dir(filepath.Clean(path))
+	var made []string // the deepest first
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil || d == filepath.Dir(d) {
+			break
+		}
+		made = append(made, d)
+	}
+	undo = func() {
+		for _, d := range made {
+			os.Remove(d)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
 }

@@ -201,17 +201,23 @@ func run(cmd *exec.Cmd) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	var got syscall.Signal
+	var got os.Signal
 	for {
 		select {
 		case err := <-done:
-			if got != 0 {
-				os.Exit(128 + int(got))
+			// A signal may have come together with the child's end: the child may be the kill that sent it. Stop returns once
+			// all that came are in the channel, and the next to come ends the process itself.
+			signal.Stop(signals)
+			select {
+			case got = <-signals:
+			default:
+			}
+			if n, ok := got.(syscall.Signal); ok {
+				os.Exit(128 + int(n))
 			}
 			return err
-		case sig := <-signals:
-			got, _ = sig.(syscall.Signal)
-			_ = cmd.Process.Signal(sig)
+		case got = <-signals:
+			_ = cmd.Process.Signal(got)
 		}
 	}
 }

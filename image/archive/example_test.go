@@ -1,0 +1,119 @@
+package archive_test
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/archive"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// A file for `docker load -i app.tar`.
+func ExampleDocker() {
+	tmp, err := os.MkdirTemp("", "archive")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	img, err := image.New(image.Spec{File: image.File{OS: "linux", Architecture: "amd64"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	path := filepath.Join(tmp, "app.tar")
+	if err := archive.Docker(path, "app:1.0").Write(context.Background(), image.Artifact{Image: img}); err != nil {
+		log.Fatal(err)
+	}
+	list(path)
+	// Output:
+	// oci-layout
+	// index.json
+	// manifest.json
+	// blobs/sha256/…
+	// blobs/sha256/…
+}
+
+// docker load takes one image, so an index needs a choice when it is not for this machine.
+func ExampleDockerWith() {
+	tmp, err := os.MkdirTemp("", "archive")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	index := twoPlatforms()
+	sink := archive.DockerWith(filepath.Join(tmp, "app.tar"), archive.Options{Platform: platform.MustParse("linux/riscv64")}, "app:1.0")
+	err = sink.Write(context.Background(), index)
+	_, why, _ := strings.Cut(err.Error(), "app.tar: ")
+	fmt.Println(why)
+
+	sink = archive.DockerWith(filepath.Join(tmp, "app.tar"), archive.Options{Platform: platform.MustParse("linux/arm64")}, "app:1.0")
+	fmt.Println(sink.Write(context.Background(), index))
+	// Output:
+	// the index has no image for linux/riscv64, only for [linux/amd64 linux/arm64]; choose one in Options.Platform
+	// <nil>
+}
+
+// One file with the images of every platform.
+func ExampleOCI() {
+	tmp, err := os.MkdirTemp("", "archive")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	path := filepath.Join(tmp, "app.tar")
+	if err := archive.OCI(path, "app:1.0").Write(context.Background(), twoPlatforms()); err != nil {
+		log.Fatal(err)
+	}
+	list(path) // a config and a manifest for each platform, and their index
+	// Output:
+	// oci-layout
+	// index.json
+	// blobs/sha256/…
+	// blobs/sha256/…
+	// blobs/sha256/…
+	// blobs/sha256/…
+	// blobs/sha256/…
+}
+
+func twoPlatforms() image.Artifact {
+	var children []image.Child
+	for _, p := range platform.MustParseSet("linux/amd64,linux/arm64") {
+		img, err := image.New(image.Spec{File: image.File{OS: p.OS, Architecture: p.Architecture}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		children = append(children, image.Child{Image: img})
+	}
+	index, err := image.NewIndex(children, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return image.Artifact{Index: index}
+}
+
+func list(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		if strings.HasPrefix(h.Name, "blobs/sha256/") {
+			h.Name = "blobs/sha256/…"
+		}
+		fmt.Println(h.Name)
+	}
+}

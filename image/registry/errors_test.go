@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+func TestReasons(t *testing.T) {
+	for _, c := range []struct {
+		op, ref string
+		status  int
+		want    error
+		advice  string
+	}{
+		{"resolve", "alpine:9", http.StatusNotFound, ErrNotFound, "docker.io has no such repository or tag"},
+		{"resolve", "ghcr.io/x/y", http.StatusNotFound, ErrNotFound, "write docker.io/… in front"},
+		{"push", "ghcr.io/x/y", http.StatusNotFound, ErrNotFound, "create it there"},
+		{"push", "x/y", http.StatusForbidden, ErrUnauthorized, "docker login docker.io"},
+		{"resolve", "alpine", http.StatusTooManyRequests, ErrRateLimited, "for a higher limit"},
+	} {
+		r, err := name.ParseReference(c.ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = newError(context.Background(), c.op, r, &transport.Error{StatusCode: c.status})
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.advice) || !strings.HasPrefix(err.Error(), c.op+" ") {
+			t.Errorf("%s %s, status %d: %v", c.op, c.ref, c.status, err)
+		}
+		if strings.Contains(err.Error(), "index.docker.io") {
+			t.Errorf("Docker Hub by a name that nobody writes: %v", err)
+		}
+		if again := newError(context.Background(), "push", r, err); again != err {
+			t.Errorf("wrapped twice: %v", again)
+		}
+	}
+	r, _ := name.ParseReference("alpine")
+	if err := newError(context.Background(), "push", r, &transport.Error{StatusCode: http.StatusInternalServerError}); err.(*Error).Reason != nil {
+		t.Errorf("a reason for a status that has none: %v", err)
+	}
+}
+
+func TestZeroOptionsHaveDefaults(t *testing.T) {
+	if n := len(Options{}.remote()); n != 4 {
+		t.Errorf("%d options", n)
+	}
+	if NewClient(Options{}).err != nil || NewClient(Options{Timeout: -1, Jobs: -1}).err != nil {
+		t.Error("defaults are refused")
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true, "localhost:5000": true, "[::1]:5000": true, "127.0.0.1:5000": true,
+		"localhost.example.com": false, "127.0.0.1.example.com": false, "10.0.0.1": false, "0.0.0.0": false, "": false, "127.1": false,
+	} {
+		if got := isLoopback(hostname(host)); got != want {
+			t.Errorf("%q: %t", host, got)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	fake "github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/registry"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// startRegistry stands for a registry such as registry.example.com, and returns its host.
+func startRegistry() (host string, stop func()) {
+	s := httptest.NewServer(fake.New(fake.Logger(stdlog.New(io.Discard, "", 0))))
+	return strings.TrimPrefix(s.URL, "http://"), s.Close
+}
+
+func helloImage() image.Artifact {
+	img, err := image.New(image.Spec{File: image.File{OS: "linux", Architecture: "amd64", Config: image.Config{Cmd: []string{"/hello"}}}})
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	return image.Artifact{Image: img}
+}
+
+// Credentials are those of `docker login`.
+func ExamplePush() {
+	host, stop := startRegistry()
+	defer stop()
+	sink := registry.Push(host + "/app:1.0")
+	if err := sink.Write(context.Background(), helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println("pushed")
+	// Output: pushed
+}
+
+func ExamplePushWith() {
+	host, stop := startRegistry()
+	defer stop()
+	sink := registry.PushWith(host+"/app:1.0", registry.Options{
+		Insecure: []string{"registry.lan:5000"}, // plain http, without credentials; needless for loopback hosts
+		Timeout:  10 * time.Second,              // of silence
+	})
+	if err := sink.Write(context.Background(), helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println("pushed")
+	// Output: pushed
+}
+
+// A base image is found by name and platform. No layer is read.
+func ExampleClient_Resolve() {
+	host, stop := startRegistry()
+	defer stop()
+	if err := registry.Push(host+"/hello:1.0").Write(context.Background(), helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+
+	client := registry.NewClient(registry.Options{})
+	got, err := client.Resolve(context.Background(), host+"/hello:1.0", platform.MustParse("linux/amd64"))
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	f, err := image.FileOf(got.Image)
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println(got.Platform, f.Config.Cmd)
+
+	_, err = client.Resolve(context.Background(), host+"/hello:2.0", platform.MustParse("linux/amd64"))
+	fmt.Println(errors.Is(err, registry.ErrNotFound))
+	// Output:
+	// linux/amd64 [/hello]
+	// true
+}
+
+func ExampleNewClient() {
+	client := registry.NewClient(registry.Options{UserAgent: "mytool/1.0"})
+	_, err := client.Resolve(context.Background(), "Not A Name", platform.Platform{})
+	fmt.Println(errors.Is(err, registry.ErrBadReference))
+	// Output: true
+}
