@@ -55,11 +55,16 @@ func run(ctx context.Context, cache string, out io.Writer) error {
 			fmt.Fprintln(out, err)
 			continue
 		}
-		config := res.Graph().Steps()[res.Graph().Targets()[0].Step].Config
-		fmt.Fprintln(out, config.Labels["version"], config.Env[1:], config.ExposedPorts)
-		if err := res.Close(); err != nil {
+		defer res.Close()
+		image, err := res.Image()
+		if err != nil {
 			return err
 		}
+		file, err := image.ConfigFile()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, file.Config.Labels["version"], file.Config.Env[1:], file.Config.ExposedPorts)
 	}
 	return nil
 }

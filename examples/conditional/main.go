@@ -35,7 +35,8 @@ func application(debug bool) stage.Stage {
 
 func run(ctx context.Context, cache string, out io.Writer) error {
 	for _, env := range []string{"development", "production"} {
-		res, err := stagewright.Build(ctx, application(env == "development"), stagewright.Options{
+		app := application(env == "development")
+		res, err := stagewright.Build(ctx, app, stagewright.Options{
 			Context:  stagewright.FS(files),
 			Args:     arg.Values{"TARGET_ENV": env},
 			CacheDir: cache,
@@ -44,19 +45,18 @@ func run(ctx context.Context, cache string, out io.Writer) error {
 			return err
 		}
 		defer res.Close()
-		if err := list(out, res, env); err != nil {
+		files, err := res.FilesOf(app)
+		if err != nil {
+			return err
+		}
+		if err := list(out, env, files); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// list prints the files of the first output.
-func list(out io.Writer, res *stagewright.Result, env string) error {
-	files, err := res.Files(res.Graph().Targets()[0].Step)
-	if err != nil {
-		return err
-	}
+func list(out io.Writer, env string, files fs.FS) error {
 	return fs.WalkDir(files, "app", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

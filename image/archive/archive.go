@@ -99,9 +99,7 @@ func (s *sink) write(ctx context.Context, a image.Artifact) error {
 		}
 		t.file("manifest.json", m)
 	}
-	for _, b := range blobs {
-		t.blob(blobName(b.Digest), b)
-	}
+	t.blobs(blobs)
 	if t.err != nil {
 		return t.err
 	}
@@ -125,6 +123,20 @@ func (s *sink) replace(ctx context.Context, t *tarball) error {
 }
 
 func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+// blobs adds blobs and the directories that they lie in, without which skopeo fails for ordinary users: it gives those that it has to make
+// itself to root.
+func (t *tarball) blobs(blobs []content.Blob) {
+	t.dir("blobs/")
+	made := map[string]bool{}
+	for _, b := range blobs {
+		if !made[b.Digest.Algorithm] {
+			made[b.Digest.Algorithm] = true
+			t.dir("blobs/" + b.Digest.Algorithm + "/")
+		}
+		t.blob(blobName(b.Digest), b)
+	}
+}
 
 // dockerManifest is manifest.json of `docker save`. Names are whole: `docker load` shortens them itself, and podman would take a short one
 // for localhost's.

@@ -35,6 +35,8 @@ func ExampleDocker() {
 	// oci-layout
 	// index.json
 	// manifest.json
+	// blobs/
+	// blobs/sha256/
 	// blobs/sha256/…
 	// blobs/sha256/…
 }
@@ -74,6 +76,8 @@ func ExampleOCI() {
 	// Output:
 	// oci-layout
 	// index.json
+	// blobs/
+	// blobs/sha256/
 	// blobs/sha256/…
 	// blobs/sha256/…
 	// blobs/sha256/…
@@ -111,7 +115,7 @@ func list(path string) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if strings.HasPrefix(h.Name, "blobs/sha256/") {
+		if h.Typeflag == tar.TypeReg && strings.HasPrefix(h.Name, "blobs/sha256/") {
 			h.Name = "blobs/sha256/…"
 		}
 		fmt.Println(h.Name)

@@ -46,14 +46,22 @@ func (t *tarball) blob(name string, b content.Blob) {
 	t.pad(b.Size)
 }
 
-// header adds the header of a file. Everything in it is fixed but name and size.
+// dir adds a directory.
+func (t *tarball) dir(name string) {
+	t.entry(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755})
+}
+
+// header adds the header of a file.
 func (t *tarball) header(name string, size int64) {
+	t.entry(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644})
+}
+
+// entry adds a header, in which everything is fixed but type, name, mode and size.
+func (t *tarball) entry(h *tar.Header) {
 	var buf bytes.Buffer
-	err := tar.NewWriter(&buf).WriteHeader(&tar.Header{
-		Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0),
-	})
-	if err != nil && t.err == nil {
-		t.err = fmt.Errorf("tar entry %s: %w", name, err)
+	h.ModTime = time.Unix(0, 0)
+	if err := tar.NewWriter(&buf).WriteHeader(h); err != nil && t.err == nil {
+		t.err = fmt.Errorf("tar entry %s: %w", h.Name, err)
 	}
 	t.add(buf.Bytes())
 }

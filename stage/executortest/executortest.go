@@ -124,11 +124,13 @@ func (f *fixture) digest(res stage.Result) string {
 }
 
 // changesFiles reports whether a step can change files: those are the steps that
-// a report must have.
+// a report must have. Beginning with nothing is none.
 func changesFiles(s *stage.Step) bool {
-	switch s.Op.(type) {
+	switch op := s.Op.(type) {
 	case *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp:
 		return false
+	case *stage.BaseOp:
+		return op.Ref != ""
 	}
 	return true
 }

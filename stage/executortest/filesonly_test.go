@@ -78,7 +78,7 @@ func (r *filesResult) step(ctx context.Context, s *stage.Step, q stage.Request, 
 	}
 	r.files = append(r.files, files)
 	switch s.Op.(type) {
-	case *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp:
+	case *stage.BaseOp, *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp:
 		return nil
 	}
 	if err := ctx.Err(); err != nil {

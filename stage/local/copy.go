@@ -82,26 +82,43 @@ func copyAll(base *tree.Node, list []found, dest string, a attributes) (*tree.No
 	return e.Tree(), nil
 }
 
-// destination follows the links of a path as far as it exists, inside the root,
-// and returns where a file of that path is written. What is missing is not made.
+// maxLinks is how many links a destination may lead over, as for a path in Linux.
+const maxLinks = 255
+
+// destination follows the links of a path inside the root, also one that leads to
+// what does not exist, and returns where a file of that path is written. What is
+// missing is not made.
 func destination(e *tree.Editor, p string) (string, *tree.Node, error) {
 	at, n := "", e.Lookup("")
-	rest := p
-	for rest != "" {
+	links := 0
+	for rest := p; rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
-		var err error
-		if at, n, err = e.Resolve(tree.Join(at, name), true); err != nil {
-			return "", nil, fmt.Errorf("destination %q: %w", "/"+p, err)
-		}
-		if n == nil {
-			if rest != "" {
-				at = tree.Join(at, rest)
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if at = path.Dir(at); at == "." {
+				at = ""
 			}
-			return at, nil, nil
+			n = e.Lookup(at)
+			continue
 		}
-		if rest != "" && !n.IsDir() {
+		if n != nil && !n.IsDir() {
 			return "", nil, fmt.Errorf("destination %q: %q is a %s, not a directory", "/"+p, "/"+at, n.Kind())
+		}
+		here := tree.Join(at, name)
+		next := e.Lookup(here)
+		if next == nil || next.Kind() != tree.Symlink {
+			at, n = here, next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", nil, fmt.Errorf("destination %q: %w", "/"+p, tree.ErrLoop)
+		}
+		rest = next.Target() + "/" + rest
+		if strings.HasPrefix(rest, "/") {
+			at, n = "", e.Lookup("")
 		}
 	}
 	return at, n, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/toolbox"
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -94,3 +95,6 @@ func build(tb testing.TB, e stage.Executor, target stage.Stage, r stage.Request)
 
 // epoch is the modification time of everything that a build makes.
 var epoch = time.Unix(0, 0).UTC()
+
+// amd64 is the platform of golden digests, whatever machine runs the test.
+var amd64 = platform.MustParseSet("linux/amd64")

@@ -139,6 +139,12 @@ func Podman(tb testing.TB) func(args ...string) string {
 	global := []string{
 		"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"), "--storage-driver", "vfs",
 	}
+	if os.Geteuid() != 0 { // what podman unpacks belongs to subordinate users, and only they can remove it
+		tb.Cleanup(func() { exec.Command("podman", append(global, "unshare", "chmod", "-R", "u+rwX", dir)...).Run() })
+		tb.Cleanup(func() {
+			exec.Command("podman", append(global, "unshare", "rm", "-rf", filepath.Join(dir, "root"))...).Run()
+		})
+	}
 	if out, err := exec.Command("podman", append(global, "images")...).CombinedOutput(); err != nil {
 		tb.Skipf("podman does not work here: %v\n%s", err, out)
 	}

@@ -1,0 +1,2 @@
+#!/bin/sh
+hello() { echo "$1 VERSION is up"; }
