@@ -56,7 +56,7 @@ func run(ctx context.Context, cache, dir string, out io.Writer) error {
 }
 
 func main() {
-	if err := run(context.Background(), "", "services", os.Stdout); err != nil {
+	if err := run(context.Background(), "", "services-oci", os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -36,12 +36,12 @@ func layout(tb testing.TB, lines ...string) string {
 	tb.Helper()
 	dir := tb.TempDir()
 	for _, line := range lines {
-		mode := fs.FileMode(0)
+		mode, hasMode := fs.FileMode(0), false
 		if len(line) > 5 && line[0] == '0' && line[4] == ' ' {
 			if _, err := fmt.Sscanf(line, "%o", &mode); err != nil {
 				tb.Fatal(err)
 			}
-			line = line[5:]
+			line, hasMode = line[5:], true
 		}
 		name, content, isFile := strings.Cut(line, " = ")
 		name, target, isLink := strings.Cut(name, " -> ")
@@ -58,7 +58,7 @@ func layout(tb testing.TB, lines ...string) string {
 			}
 			err = errors.Join(err, os.WriteFile(p, []byte(content), 0o644))
 		}
-		if mode != 0 {
+		if hasMode {
 			err = errors.Join(err, os.Chmod(p, mode))
 		}
 		if err != nil {

@@ -1,4 +1,4 @@
-// The program of the image: it tells how many certificate authorities it finds.
+// The program of the image: it tells whether it finds certificate authorities.
 package main
 
 import (
@@ -8,9 +8,9 @@ import (
 
 func main() {
 	roots, err := x509.SystemCertPool()
-	if err != nil {
-		fmt.Println(err)
+	if err != nil || roots.Equal(x509.NewCertPool()) {
+		fmt.Println("no certificate authorities:", err)
 		return
 	}
-	fmt.Println(len(roots.Subjects()), "certificate authority") //nolint:staticcheck // the deprecation is about the system's store elsewhere
+	fmt.Println("certificate authorities are there")
 }

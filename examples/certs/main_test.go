@@ -1,0 +1,14 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stagewright/stagewright/examples/internal/exampletest"
+)
+
+func TestRun(t *testing.T) {
+	exampletest.NeedSandbox(t)
+	exampletest.Run(t, run, `
+certificate authorities are there
+`)
+}
