@@ -29,7 +29,7 @@ func (inMemory) Execute(ctx context.Context, g *stage.Graph, q stage.Request) (s
 	for _, s := range g.Steps() {
 		files := fstest.MapFS{}
 		if s.Parent >= 0 {
-			files = maps.Clone(r.files[s.Parent]) // a step begins with the files of its parent
+			maps.Copy(files, r.files[s.Parent]) // a step begins with the files of its parent
 		}
 		r.files = append(r.files, files)
 		r.steps = append(r.steps, stage.StepReport{Step: s.ID, Stage: s.Stage, Text: s.Text, Status: stage.Ran})
@@ -73,13 +73,11 @@ func imageOf(files fstest.MapFS, s *stage.Step, t stage.Target) (v1.Image, error
 	if err := errors.Join(w.AddFS(files), w.Close()); err != nil {
 		return nil, err
 	}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil }
-	layer, err := tarball.LayerFromOpener(open)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil })
 	if err != nil {
 		return nil, err
 	}
-	p, history := t.Platform, []image.History{{CreatedBy: "in memory"}}
-	file := image.File{OS: p.OS, Architecture: p.Architecture, Config: *s.Config, History: history}
+	file := image.File{OS: t.Platform.OS, Architecture: t.Platform.Architecture, Config: *s.Config, History: []image.History{{CreatedBy: "in memory"}}}
 	return image.New(image.Spec{Layers: []v1.Layer{layer}, File: file})
 }
 

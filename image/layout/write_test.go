@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -290,6 +291,9 @@ func TestDirWithoutPermission(t *testing.T) {
 
 // TestDirBySeveralAtOnce: writers wait for each other, none loses a name, and a place that was new is made once.
 func TestDirBySeveralAtOnce(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no flock on Windows; see the package comment")
+	}
 	var opens imagetest.Opens
 	dir := filepath.Join(t.TempDir(), "oci")
 	var wg sync.WaitGroup

@@ -75,26 +75,19 @@ func (v *screen) event(e stage.Event, now time.Time) {
 				s.latest = string(line)
 			}
 		})
-		v.soon(now)
-		return
 	case stage.StepProgress:
 		s := v.find(e.Step, now)
 		s.progress = e.What + " " + formatBytes(e.Done)
 		if e.Total > 0 {
 			s.progress += " of " + formatBytes(e.Total)
 		}
-		v.soon(now)
-		return
 	case stage.StepFinished:
 		v.finished(e)
 	case stage.Notice:
 		v.ended = append(v.ended, "note: "+escape(e.Text))
 	}
-	v.redraw(now)
-}
-
-// soon redraws unless that has just been done: then the ticker does it.
-func (v *screen) soon(now time.Time) {
+	// A build of many short steps must not wait for the terminal: what comes soon
+	// after a picture is in the next one, which the ticker or Close draws.
 	if now.Sub(v.last) >= frameTime {
 		v.redraw(now)
 	}
