@@ -12,6 +12,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/cache"
@@ -231,7 +232,7 @@ func (b *bases) Resolve(ctx context.Context, ref string, p platform.Platform) (s
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.images[imageKey{r.Ref, p}] = r.Image
-	return stage.BaseImage{Name: r.Ref, Digest: r.Digest.String(), File: file}, nil
+	return stage.BaseImage{Name: r.Ref, Digest: digest.Digest(r.Digest.String()), File: file}, nil
 }
 
 func (b *bases) Image(ctx context.Context, name string, p platform.Platform) (v1.Image, error) {

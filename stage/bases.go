@@ -74,8 +74,7 @@ func (c *compiler) resolveBases() {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			result.image, result.err = c.opts.Resolver.Resolve(c.ctx, key.ref, key.platform)
-			result.done = true
+			c.ask(result, key)
 		})
 	}
 	wg.Wait()
@@ -142,10 +141,20 @@ func (c *compiler) resolveBase(ref string, p platform.Platform) (base BaseImage,
 		c.bases[key] = r
 	}
 	if !r.done {
-		r.image, r.err = c.opts.Resolver.Resolve(c.ctx, ref, p)
-		r.done = true
+		c.ask(r, key)
 	}
 	return r.image, true, r.err
+}
+
+// ask asks the Resolver and checks its answer: a step's key stands on the digest.
+func (c *compiler) ask(r *resolved, key baseKey) {
+	r.image, r.err = c.opts.Resolver.Resolve(c.ctx, key.ref, key.platform)
+	if r.err == nil {
+		if err := r.image.Digest.Validate(); err != nil {
+			r.err = fmt.Errorf("the resolver gives the digest %q: %w", r.image.Digest, err)
+		}
+	}
+	r.done = true
 }
 
 // similarStage helps the one who wrote From("builder") where From(builder) was

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
@@ -46,16 +48,17 @@ func (o Options) withDefaults() Options {
 //
 // Resolve is called once a reference and platform, several at a time. It must
 // return an error that names the reference when the image does not exist, cannot
-// be reached or has no variant for the platform.
+// be reached or has no variant for the platform. A digest that is not valid is a
+// mistake of the stage.
 type Resolver interface {
 	Resolve(ctx context.Context, ref string, p platform.Platform) (BaseImage, error)
 }
 
 // BaseImage is what a Resolver knows of an image.
 type BaseImage struct {
-	Name   string     // the canonical reference with digest, "docker.io/library/alpine@sha256:…"
-	Digest string     // of the manifest for the platform, "sha256:…"
-	File   image.File // the image's configuration
+	Name   string        // the canonical reference with digest, "docker.io/library/alpine@sha256:…"
+	Digest digest.Digest // of the manifest for the platform
+	File   image.File    // the image's configuration
 }
 
 // Compile checks the wanted stages for the wanted platforms and returns their

@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"github.com/opencontainers/go-digest"
+
 	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
@@ -19,10 +21,10 @@ type Op interface{ op() }
 
 // BaseOp begins a stage with an image, or with nothing.
 type BaseOp struct {
-	Ref    string     // as written, expanded; empty for scratch
-	Name   string     // the reference with its digest; empty for scratch or unresolved
-	Digest string     // "sha256:…" of the image manifest; empty for scratch or unresolved
-	File   image.File // the image's configuration; zero for scratch or unresolved
+	Ref    string        // as written, expanded; empty for scratch
+	Name   string        // the reference with its digest; empty for scratch or unresolved
+	Digest digest.Digest // of the image manifest; empty for scratch or unresolved
+	File   image.File    // the image's configuration; zero for scratch or unresolved
 }
 
 // RunOp runs a process in the stage's files.

@@ -51,7 +51,7 @@ func (g *Graph) MarshalJSON() ([]byte, error) {
 		}
 		switch op := s.Op.(type) {
 		case *BaseOp:
-			j.Digest = op.Digest
+			j.Digest = op.Digest.String()
 		case *CopyOp:
 			j.Sources = appendLocal(nil, op.From)
 		case *RunOp:

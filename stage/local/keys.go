@@ -68,7 +68,7 @@ func (s *session) recipeKeys() ([]cache.Key, error) {
 func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource func(slot, []string) error) error {
 	switch op := step.Op.(type) {
 	case *stage.BaseOp:
-		b.String("digest", op.Digest)
+		b.String("digest", op.Digest.String())
 	case *stage.CopyOp:
 		b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod)
 		return addSource(slot{step.ID, -1}, op.Paths)

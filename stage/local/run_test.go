@@ -100,7 +100,12 @@ func TestRunSees(t *testing.T) {
 
 func TestRunAsOtherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("an ordinary user has one id in the sandbox")
+		s := shell(t).Run("echo > /never").User("web").Run("true")
+		_, err := memory(t, local.Options{}).Execute(t.Context(), compile(t, s), stage.Request{Progress: func(e stage.Event) { t.Errorf("%T before the refusal", e) }})
+		if err == nil || !strings.Contains(err.Error(), "runs as the user web") {
+			t.Errorf("another user: %v", err)
+		}
+		return
 	}
 	base := shell(t).File("/etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n").
 		File("/etc/group", "root:x:0:\nweb:x:44:\nlog:x:50:web,root\n").Mkdir("/w", stage.Mode(0o777))

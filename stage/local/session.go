@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
 
 // session is one evaluation of one graph. It lives as long as its result, whose
@@ -109,6 +112,9 @@ func (s *session) checkSupport() error {
 			if step.Platform.OS != "linux" || step.Platform.Architecture != runtime.GOARCH {
 				errs = append(errs, step.Fail(fmt.Errorf("%w: it runs programs for linux/%s, not for %s", stage.ErrUnsupported, runtime.GOARCH, step.Platform), "pin the stage with stage.OnBuildPlatform and cross-compile, or build on a machine of that platform"))
 			}
+			if user, ok := s.otherUser(op); ok {
+				errs = append(errs, step.Fail(fmt.Errorf("it runs as the user %s, but an ordinary user has only the id 0 in a sandbox", user), "build as root, or give Options.Runner one that has more ids"))
+			}
 			for _, m := range op.Mounts {
 				if m.Type == stage.MountSecret && !m.Optional && s.request.Secrets[m.ID] == nil {
 					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), "set it in Options.Secrets, or mark it with stage.OptionalSecret"))
@@ -120,6 +126,20 @@ func (s *session) checkSupport() error {
 		return errs
 	}
 	return nil
+}
+
+// otherUser reports a user that the built-in sandbox of an ordinary user, which has
+// one id, cannot have.
+func (s *session) otherUser(op *stage.RunOp) (string, bool) {
+	if _, builtIn := s.opts.Runner.(*namespaces.Runner); !builtIn || os.Geteuid() == 0 {
+		return "", false
+	}
+	user, _, _ := strings.Cut(op.User, ":")
+	switch user {
+	case "", "0", "root":
+		return "", false
+	}
+	return op.User, true
 }
 
 // gates collects, for each step, what NeedsOps below it ask for.
