@@ -61,6 +61,15 @@ func (r *Result) Digest() (string, error) {
 // Graph returns what was built.
 func (r *Result) Graph() *stage.Graph { return r.graph }
 
+// Config returns the configuration of the first target's image. Changing it changes
+// nothing else.
+func (r *Result) Config() image.Config { return r.graph.Steps()[r.target()].Config.Clone() }
+
+// FS returns the files of the first target.
+func (r *Result) FS() (fs.FS, error) { return r.Files(r.target()) }
+
+func (r *Result) target() int { return r.graph.Targets()[0].Step }
+
 // FilesOf returns the files at the end of any stage of the build, on its first
 // platform. Reading one file out of a stage is fs.ReadFile of it. The error wraps
 // stage.ErrUnknownStage when the build did not need the stage.
@@ -88,7 +97,7 @@ func (r *Result) Platform() platform.Platform { return r.graph.Targets()[0].Plat
 // *stage.ExitError when the command fails, and wraps stage.ErrUnsupported when the
 // executor cannot run programs.
 func (r *Result) Run(ctx context.Context, p stage.Process) error {
-	return stage.RunProcess(ctx, r.Result, r.graph.Targets()[0].Step, p)
+	return stage.RunProcess(ctx, r.Result, r.target(), p)
 }
 
 // Close releases the result and what was opened for it.

@@ -8,7 +8,8 @@ import (
 
 // Paths is one path or several: a plain string is one, [Files] joins several.
 // A path may hold the wildcards of path.Match and "**" for any depth, and
-// ${NAME} of arguments and environment.
+// ${NAME} of arguments and environment. A constant string is a Paths by itself; of a
+// string that is computed, make one with Files.
 type Paths string
 
 // Files joins several paths into one Paths, for a copy that takes more than one

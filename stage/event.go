@@ -89,8 +89,10 @@ type StepReport struct {
 	Bytes    int64         `json:"bytes"`    // contents of those files
 }
 
-// Report is what there is to tell of a build. A step that nothing needed, because
-// a later step was a hit, is in Steps as a hit with no duration.
+// Report is what there is to tell of a build. Steps has every step that can change
+// files, in the order of the graph; those that only change the configuration, and the
+// empty beginning of scratch, are left out. A step that nothing needed, because a
+// later step was a hit, is there as a hit with no duration.
 type Report struct {
 	Steps    []StepReport  `json:"steps"`
 	Duration time.Duration `json:"duration"` // nanoseconds

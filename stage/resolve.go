@@ -221,9 +221,24 @@ func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, 
 	step.History = copyText(&cp, written, dest)
 	step.Text = step.History
 	if _, ok := op.From.(ContextSource); !ok {
-		step.Text = "COPY --from=" + strings.TrimPrefix(cp.From.String(), "stage ") + strings.TrimPrefix(step.History, "COPY")
+		step.Text = "COPY --from=" + sourceName(cp.From) + strings.TrimPrefix(step.History, "COPY")
 	}
 	return &cp, nil
+}
+
+// sourceName is what a step's text calls a source: short, since it stands in one line
+// with the paths.
+func sourceName(from Source) string {
+	switch s := from.(type) {
+	case DirSource:
+		return s.Path
+	case FSSource:
+		if s.Name == "" {
+			return "fs"
+		}
+		return s.Name
+	}
+	return strings.TrimPrefix(from.String(), "stage ")
 }
 
 // copyText is the copy as Docker's history has it, which never names the source.

@@ -153,7 +153,7 @@ func (v *verifier) Close() error { return v.rc.Close() }
 // missingInTree explains why a path is not in the files of a stage or an image.
 func missingInTree(root *tree.Node, p, where string) error {
 	if isPattern(p) {
-		return &MissingError{Path: "/" + p, Source: where, Why: "no file matches the pattern"}
+		return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("no file matches the pattern %q in %s", "/"+p, where)}
 	}
 	dir, name := path.Split(p)
 	parent, err := follow(root, strings.TrimSuffix(dir, "/"))
@@ -161,18 +161,18 @@ func missingInTree(root *tree.Node, p, where string) error {
 		parent.node = root
 	}
 	if err != nil || !parent.node.IsDir() {
-		return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("there is no directory %q", "/"+strings.TrimSuffix(dir, "/"))}
+		return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q is not in %s, which has no directory %q", "/"+p, where, "/"+strings.TrimSuffix(dir, "/"))}
 	}
 	var names []string
 	for n := range parent.node.All() {
 		names = append(names, n)
 	}
 	if len(names) == 0 {
-		return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("the directory %q is empty", "/"+dir)}
+		return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q is not in %s, where the directory is empty", "/"+p, where)}
 	}
 	for _, n := range names {
 		if strings.EqualFold(n, name) {
-			return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("did you mean %q?", "/"+dir+n)}
+			return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q is not in %s; did you mean %q?", "/"+p, where, "/"+dir+n)}
 		}
 	}
 	slices.Sort(names)
@@ -180,7 +180,7 @@ func missingInTree(root *tree.Node, p, where string) error {
 	if len(names) > 8 {
 		names, more = names[:8], ", …"
 	}
-	return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q has %s%s", "/"+dir, strings.Join(names, ", "), more)}
+	return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q is not in %s; that directory has %s%s", "/"+p, where, strings.Join(names, ", "), more)}
 }
 
 func parseMode(octal string) (uint32, error) {

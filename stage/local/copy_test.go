@@ -171,8 +171,8 @@ func TestCopyMistakes(t *testing.T) {
 		s    stage.Stage
 		want []string
 	}{
-		{"near name", stage.Scratch().Copy("readme.txt", "/"), []string{`"readme.txt" not found in directory ` + context, "readme.md"}},
-		{"ignored", stage.Scratch().Copy("secret/key", "/"), []string{`"secret/key" not found`, ".dockerignore:1", "secret"}},
+		{"near name", stage.Scratch().Copy("readme.txt", "/"), []string{"readme.txt is not in directory " + context, "did you mean readme.md"}},
+		{"ignored", stage.Scratch().Copy("secret/key", "/"), []string{"secret/key is in directory " + context, ".dockerignore:1", "secret"}},
 		{"wildcard", stage.Scratch().Copy("*.c", "/"), []string{"no file matches the pattern"}},
 		{"broken link", stage.Scratch().Copy("broken", "/"), []string{`"broken" is a link to "nowhere"`}},
 		{"several matches to a name", stage.Scratch().Copy("[rs]*", "/x"), []string{"not a directory", `end it in "/"`}},
@@ -180,7 +180,7 @@ func TestCopyMistakes(t *testing.T) {
 		{"directory onto a file", stage.Scratch().File("/o", "").Copy("src", "/o"), []string{`cannot copy a directory onto "/o"`}},
 		{"directory onto a link", stage.Scratch().Symlink("/x", "/o/src").Copy(".", "/o"), []string{`cannot copy a directory onto "/o/src"`}},
 		{"below a file", stage.Scratch().File("/o", "").Copy("readme.md", "/o/f"), []string{`"/o" is a file, not a directory`}},
-		{"in a stage", stage.Scratch().CopyFrom(stage.Scratch(stage.As("from")).File("/bin/app", ""), "/bin/ap", "/"), []string{`"/bin/ap" not found in stage from`, "app"}},
+		{"in a stage", stage.Scratch().CopyFrom(stage.Scratch(stage.As("from")).File("/bin/app", ""), "/bin/ap", "/"), []string{`"/bin/ap" is not in stage from; that directory has app`}},
 		{"unknown user", stage.Scratch().Copy("readme.md", "/", stage.Chown("web")), []string{`no user "web"`}},
 		{"remove what is not there", stage.Scratch().Remove("/x"), []string{`"/x" does not exist`, "MayBeAbsent"}},
 		{"working directory is a file", stage.Scratch().File("/w", "").Workdir("/w"), []string{`"/w" is a file`}},

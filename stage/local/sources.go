@@ -128,6 +128,9 @@ func (s *session) openSource(from stage.Source, at slot) (string, source.Files, 
 		if name == "" {
 			name = "fs"
 		}
+		if at.step < 0 {
+			name = "context"
+		}
 		return fmt.Sprintf("fs\x00%d\x00%d", at.step, at.mount), source.FS(from.FS, name), nil
 	}
 	return "", nil, fmt.Errorf("the build context is %s; want a directory or a file system", from)
@@ -201,7 +204,7 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 // missing explains why a pattern found nothing.
 func (l *localSource) missing(pattern string) error {
 	if isPattern(pattern) {
-		return &MissingError{Path: pattern, Source: l.files.String(), Why: "no file matches the pattern"}
+		return &MissingError{Path: pattern, Source: l.files.String(), Why: fmt.Sprintf("no file matches the pattern %q in %s", pattern, l.files)}
 	}
 	verdict, err := l.files.Why(pattern)
 	if err != nil {
@@ -215,13 +218,11 @@ func (l *localSource) missing(pattern string) error {
 type MissingError struct {
 	Path   string // as the step names it
 	Source string // where it was looked for
-	Why    string // what is there instead: an ignore rule, near names
+	Why    string // the whole story: the ignore rule that hides it, near names
 }
 
 // Error tells the path and why it was not found.
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("%q not found in %s: %s", e.Path, e.Source, e.Why)
-}
+func (e *MissingError) Error() string { return e.Why }
 
 // Is reports that a MissingError is a kind of fs.ErrNotExist.
 func (e *MissingError) Is(target error) bool { return target == fs.ErrNotExist }
