@@ -20,29 +20,39 @@ const tailSize = 4 << 10
 type log struct {
 	s    *session
 	step *stage.Step
-	path string
+	dir  string
+	name string
 
 	mu   sync.Mutex
-	file *os.File
+	file *os.File // nil before the first output
+	path string   // empty before the first output
 	last []byte
 }
 
-func newLog(s *session, step *stage.Step, dir string, key cache.Key) (*log, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("local: log of the step: %w", err)
+// newLog names a log. Its file is made with the first output: most steps of a long
+// build say nothing.
+func newLog(s *session, step *stage.Step, dir string, key cache.Key) *log {
+	return &log{s: s, step: step, dir: dir, name: key.Hex() + ".log"}
+}
+
+// create makes the file: a new one each time, since another process may be writing the
+// log of the same step.
+func (l *log) create() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
 	}
-	path := filepath.Join(dir, key.Hex()+".log")
-	// A new file each time: another process may be writing the log of the same step.
-	file, err := os.CreateTemp(dir, ".log-*")
+	file, err := os.CreateTemp(l.dir, ".log-*")
 	if err != nil {
-		return nil, fmt.Errorf("local: log of the step: %w", err)
+		return err
 	}
+	path := filepath.Join(l.dir, l.name)
 	if err := os.Rename(file.Name(), path); err != nil {
 		file.Close()
 		os.Remove(file.Name())
-		return nil, fmt.Errorf("local: log of the step: %w", err)
+		return err
 	}
-	return &log{s: s, step: step, path: path, file: file}, nil
+	l.file, l.path = file, path
+	return nil
 }
 
 type logWriter struct {
@@ -56,6 +66,11 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	l := w.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file == nil {
+		if err := l.create(); err != nil {
+			return 0, fmt.Errorf("local: log of the step: %w", err)
+		}
+	}
 	if n, err := l.file.Write(p); err != nil {
 		return n, fmt.Errorf("local: log of the step: %w", err)
 	}
@@ -81,4 +96,8 @@ func (l *log) tail() string {
 	return string(t)
 }
 
-func (l *log) close() { l.file.Close() }
+func (l *log) close() {
+	if l.file != nil {
+		l.file.Close()
+	}
+}

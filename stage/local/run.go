@@ -96,10 +96,7 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, upper.Discard()) }()
-	log, err := newLog(s, step, filepath.Join(private, "logs"), s.recipes[step.ID])
-	if err != nil {
-		return nil, err
-	}
+	log := newLog(s, step, filepath.Join(private, "logs"), s.recipes[step.ID])
 	defer log.close()
 	spec := &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
