@@ -116,7 +116,7 @@ func (c *compiler) baseState(ref string, p platform.Platform, label string, at m
 		cfg.WorkingDir = "/"
 	}
 	st := &state{scope: scope{cfg: &cfg, unknown: !known}}
-	st.setEnvironment()
+	st.takeEnv()
 	key := baseKey{ref, p}
 	id, ok := c.baseSteps[key]
 	if !ok {
@@ -179,10 +179,7 @@ func (c *compiler) allHeads() []*link {
 // globalScope is what the reference of a base sees: the arguments of FromArgs
 // and the platform's.
 func (c *compiler) globalScope(r *root, p platform.Platform, report bool) *scope {
-	sc := &scope{cfg: &image.Config{}}
-	for name, value := range c.platformArgs(p) {
-		sc.set(name, value)
-	}
+	sc := &scope{cfg: &image.Config{}, vars: c.platformVars(p), reference: true}
 	c.declareAll(sc, r.args, declKey{root: r}, r.at, c.label(r), p, report)
 	return sc
 }
@@ -204,9 +201,9 @@ func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, l
 		value, set, err := c.argValue(sc, a, p)
 		if err != nil && report {
 			c.fail(at, label, "ARG "+a.Name(), err, "")
-			set = true // one mistake, one report: uses of it are no further ones
+			d.used = true // one mistake, one report
 		}
-		sc.declare(d, value, set)
+		sc.declare(d, value, set || err != nil, err != nil)
 	}
 }
 
@@ -230,7 +227,8 @@ func (c *compiler) argValue(sc *scope, a arg.Arg, p platform.Platform) (string, 
 		return v, true, a.Check(v)
 	}
 	if a.IsRequired() {
-		return "", false, &RequiredError{Name: a.Name(), Doc: a.Describe()}
+		takes := strings.TrimPrefix(a.Describe(), a.Name()+": ")
+		return "", false, &RequiredError{Name: a.Name(), Doc: strings.Replace(takes, " (required)", "", 1)}
 	}
 	return "", false, nil
 }
@@ -248,6 +246,19 @@ func (e *RequiredError) Error() string {
 		what = " (" + e.Doc + ")"
 	}
 	return fmt.Sprintf("argument %s%s is required and has no value; set it in Options.Args", e.Name, what)
+}
+
+// platformVars are the platform arguments as variables.
+func (c *compiler) platformVars(p platform.Platform) *bindings {
+	if vars, ok := c.platformScopes[p]; ok {
+		return vars
+	}
+	var vars *bindings
+	for name, value := range c.platformArgs(p) {
+		vars = vars.with(&variable{name: name, value: value, set: true})
+	}
+	c.platformScopes[p] = vars
+	return vars
 }
 
 func (c *compiler) platformArgs(p platform.Platform) map[string]string {

@@ -68,19 +68,20 @@ type BaseImage struct {
 func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 	o = o.withDefaults()
 	c := &compiler{
-		ctx:          ctx,
-		opts:         o,
-		targets:      targets,
-		platforms:    map[platform.Platform]map[string]string{},
-		graph:        &Graph{points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
-		states:       map[point]*state{},
-		visiting:     map[point]bool{},
-		declarations: map[declKey]*declaration{},
-		chosen:       map[pinKey]Stage{},
-		numbers:      map[*root]string{},
-		bases:        map[baseKey]*resolved{},
-		baseSteps:    map[baseKey]int{},
-		reported:     map[string]bool{},
+		ctx:            ctx,
+		opts:           o,
+		targets:        targets,
+		platforms:      map[platform.Platform]map[string]string{},
+		platformScopes: map[platform.Platform]*bindings{},
+		graph:          &Graph{points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
+		states:         map[point]*state{},
+		visiting:       map[point]bool{},
+		declarations:   map[declKey]*declaration{},
+		chosen:         map[pinKey]Stage{},
+		numbers:        map[*root]string{},
+		bases:          map[baseKey]*resolved{},
+		baseSteps:      map[baseKey]int{},
+		reported:       map[string]bool{},
 	}
 	if len(targets) == 0 {
 		return nil, errors.New("stage: nothing to compile: no target")
@@ -132,20 +133,25 @@ type compiler struct {
 	errs     Errors
 	reported map[string]bool
 
-	states       map[point]*state
-	visiting     map[point]bool
-	path         []string // names of the stages being compiled, for the report of a cycle
-	declarations map[declKey]*declaration
-	order        []*declaration
-	names        map[string]named
-	chosen       map[pinKey]Stage
-	numbers      map[*root]string
-	bases        map[baseKey]*resolved
-	baseSteps    map[baseKey]int
-	platforms    map[platform.Platform]map[string]string // platform arguments
+	states         map[point]*state
+	visiting       map[point]bool
+	path           []string // names of the stages being compiled, for the report of a cycle
+	declarations   map[declKey]*declaration
+	order          []*declaration
+	names          map[string]named
+	chosen         map[pinKey]Stage
+	numbers        map[*root]string
+	bases          map[baseKey]*resolved
+	baseSteps      map[baseKey]int
+	platforms      map[platform.Platform]map[string]string // platform arguments
+	platformScopes map[platform.Platform]*bindings         // the same as variables
+	choosing       int                                     // how many ForPlatform stages are being compiled inside each other
 }
 
 func (c *compiler) fail(at mark, stage, text string, err error, fix string) {
+	if errors.Is(err, errWrongValue) {
+		return
+	}
 	e := &Error{Pos: at.position(), Stage: stage, Step: text, Err: err, Fix: fix}
 	if msg := e.Error(); !c.reported[msg] {
 		c.reported[msg] = true
@@ -203,7 +209,7 @@ func (c *compiler) at(l *link, p platform.Platform) *state {
 	var st *state
 	for x := l; x != nil && st == nil; x = x.prev {
 		if c.visiting[point{x, p}] {
-			c.fail(l.at, c.label(l.root), "", fmt.Errorf("%w: %s", ErrCycle, strings.Join(slices.Compact(append(c.path, c.label(l.root))), " -> ")), "a stage cannot need its own result; take the files from another stage")
+			c.fail(l.at, c.label(l.root), "", fmt.Errorf("%w: %s", ErrCycle, c.cycle(c.label(l.root))), "a stage cannot need its own result; take the files from another stage")
 			return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 		}
 		if st = c.states[point{x, p}]; st == nil {
@@ -230,6 +236,18 @@ func (c *compiler) at(l *link, p platform.Platform) *state {
 	return st
 }
 
+// cycle tells how the stage with the given label is reached from itself.
+func (c *compiler) cycle(label string) string {
+	path := append(slices.Clone(c.path), label)
+	if first := slices.Index(path, label); first < len(path)-1 {
+		path = path[first:]
+	}
+	if path = slices.Compact(path); len(path) == 1 {
+		path = append(path, label)
+	}
+	return strings.Join(path, " -> ")
+}
+
 // begin compiles the base of a stage.
 func (c *compiler) begin(l *link, p platform.Platform) *state {
 	r := l.root
@@ -246,6 +264,8 @@ func (c *compiler) begin(l *link, p platform.Platform) *state {
 		if !ok {
 			return lost
 		}
+		c.choosing++
+		defer func() { c.choosing-- }()
 		return c.inherit(chosen.last, p)
 	case r.named != "":
 		head := c.find(r)
@@ -256,7 +276,7 @@ func (c *compiler) begin(l *link, p platform.Platform) *state {
 	case r.scratch:
 		cfg := &image.Config{WorkingDir: "/", Env: []string{defaultPath}}
 		st := &state{scope: scope{cfg: cfg}}
-		st.setEnvironment()
+		st.takeEnv()
 		st.step = c.add(&Step{Stage: c.label(r), Platform: p, Op: &BaseOp{}, Parent: -1, Config: cfg, Text: "FROM scratch", at: r.at})
 		return st
 	}
@@ -275,7 +295,7 @@ func (c *compiler) inherit(base *link, p platform.Platform) *state {
 const maxForPlatform = 1000
 
 func (c *compiler) choose(r *root, p platform.Platform) (Stage, bool) {
-	if len(c.path) > maxForPlatform {
+	if c.choosing >= maxForPlatform {
 		c.fail(r.at, c.label(r), "", fmt.Errorf("%w: more than %d stages deep", ErrCycle, maxForPlatform), "ForPlatform must return a stage that does not call it again without end")
 		return Stage{}, false
 	}
@@ -296,6 +316,10 @@ func (c *compiler) next(before *state, l *link, p platform.Platform) *state {
 		return st
 	}
 	op, err := c.resolve(l, st, step)
+	if err != nil && len(st.deferred) > 0 {
+		// A text that waits for the base image cannot be judged yet.
+		op, err, step.Text = l.op, nil, opName(l.op)
+	}
 	if err != nil {
 		c.fail(l.at, step.Stage, opName(l.op), err, "")
 		return st

@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -36,8 +37,7 @@ func (s Stage) Env(name, value string) Stage {
 		if strings.ContainsRune(v, 0) {
 			return "", fmt.Errorf("environment variable %s: the value has a NUL byte", n)
 		}
-		sc.edit(func(c *image.Config) { c.Env = setEnv(c.Env, n, v) })
-		sc.set(n, v)
+		sc.setEnv(n, v)
 		return "ENV " + n + "=" + v, nil
 	}})
 }
@@ -53,10 +53,7 @@ func (s Stage) Label(key, value string) Stage {
 			return "", errors.New("label with an empty key")
 		}
 		sc.edit(func(c *image.Config) {
-			if c.Labels == nil {
-				c.Labels = map[string]string{}
-			}
-			c.Labels[k] = v
+			c.Labels = added(c.Labels, k, v)
 		})
 		return "LABEL " + k + "=" + v, nil
 	}})
@@ -88,9 +85,12 @@ func (s Stage) User(user string) Stage {
 // Port is a network port: a number for TCP, or what [UDP] and [SCTP] return.
 type Port uint32
 
+// The protocol is kept far above the number, so that a number that is too large
+// stays recognisable.
 const (
-	udp  Port = 1 << 16
-	sctp Port = 2 << 16
+	protocolShift      = 24
+	udp           Port = 1 << protocolShift
+	sctp          Port = 2 << protocolShift
 )
 
 // UDP is a UDP port.
@@ -102,19 +102,21 @@ func SCTP(port uint16) Port { return sctp | Port(port) }
 // String returns the port as Docker writes it: "53/udp".
 func (p Port) String() string {
 	proto := [...]string{"tcp", "udp", "sctp"}
-	if int(p>>16) >= len(proto) {
+	if int(p>>protocolShift) >= len(proto) {
 		return fmt.Sprintf("invalid port %d", uint32(p))
 	}
-	return strconv.Itoa(int(p&0xffff)) + "/" + proto[p>>16]
+	return strconv.Itoa(p.number()) + "/" + proto[p>>protocolShift]
 }
+
+func (p Port) number() int { return int(p & (1<<protocolShift - 1)) }
 
 // Expose records ports that the image listens on.
 func (s Stage) Expose(ports ...Port) Stage {
 	return s.then(here(), &ConfigOp{"EXPOSE", func(sc *scope) (string, error) {
 		specs := make([]string, len(ports))
 		for i, p := range ports {
-			if p>>16 > 2 || p&0xffff == 0 {
-				return "", fmt.Errorf("port %d is not between 1 and 65535", uint32(p))
+			if n := p.number(); p>>protocolShift > 2 || n < 1 || n > 65535 {
+				return "", fmt.Errorf("port %s: want a number between 1 and 65535", p)
 			}
 			specs[i] = p.String()
 		}
@@ -178,14 +180,21 @@ func (sc *scope) expose(ports []string) (string, error) {
 		return "", errors.New("no port")
 	}
 	sc.edit(func(c *image.Config) {
-		if c.ExposedPorts == nil {
-			c.ExposedPorts = map[string]struct{}{}
-		}
-		for _, p := range ports {
+		c.ExposedPorts = added(c.ExposedPorts, ports[0], struct{}{})
+		for _, p := range ports[1:] {
 			c.ExposedPorts[p] = struct{}{}
 		}
 	})
 	return fmt.Sprintf("EXPOSE %v", ports), nil
+}
+
+// added returns a copy of m that has one more entry.
+func added[V any](m map[string]V, key string, value V) map[string]V {
+	if m = maps.Clone(m); m == nil {
+		m = map[string]V{}
+	}
+	m[key] = value
+	return m
 }
 
 // Volume records directories that a container keeps outside its layers. What
@@ -207,10 +216,8 @@ func (s Stage) Volume(dirs ...string) Stage {
 			return "", errors.New("no volume")
 		}
 		sc.edit(func(c *image.Config) {
-			if c.Volumes == nil {
-				c.Volumes = map[string]struct{}{}
-			}
-			for _, dir := range all {
+			c.Volumes = added(c.Volumes, all[0], struct{}{})
+			for _, dir := range all[1:] {
 				c.Volumes[dir] = struct{}{}
 			}
 		})
@@ -319,8 +326,9 @@ func (s Stage) Healthcheck(h Health) Stage {
 		default:
 			return "", errors.New("a health check has either Exec or Shell")
 		}
-		for name, d := range map[string]time.Duration{"Interval": h.Interval, "Timeout": h.Timeout, "StartPeriod": h.StartPeriod, "StartInterval": h.StartInterval} {
+		for i, d := range []time.Duration{h.Interval, h.Timeout, h.StartPeriod, h.StartInterval} {
 			if d != 0 && d < time.Millisecond {
+				name := [...]string{"Interval", "Timeout", "StartPeriod", "StartInterval"}[i]
 				return "", fmt.Errorf("health check %s %v: want 0 or at least 1ms", name, d)
 			}
 		}
@@ -340,7 +348,7 @@ func (s Stage) NoHealthcheck() Stage {
 
 func (sc *scope) healthcheck(check *image.Healthcheck) (string, error) {
 	sc.edit(func(c *image.Config) { c.Healthcheck = check })
-	return fmt.Sprintf("HEALTHCHECK %q", check.Test), nil
+	return fmt.Sprintf("HEALTHCHECK %+v", *check), nil
 }
 
 func (sc *scope) shell(line string) []string {
@@ -352,17 +360,6 @@ func (sc *scope) shellArgv() []string {
 		return sc.cfg.Shell
 	}
 	return []string{"/bin/sh", "-c"}
-}
-
-func setEnv(env []string, name, value string) []string {
-	entry := name + "=" + value
-	for i, e := range env {
-		if n, _, _ := strings.Cut(e, "="); n == name {
-			env[i] = entry
-			return env
-		}
-	}
-	return append(env, entry)
 }
 
 // absolute joins a path of an operation to the working directory and keeps a

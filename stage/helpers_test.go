@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
@@ -108,9 +109,16 @@ func (r *registry) Resolve(ctx context.Context, ref string, p platform.Platform)
 	if !ok {
 		return stage.BaseImage{}, errors.New(ref + " does not exist")
 	}
-	return stage.BaseImage{Name: "example.com/" + ref, Digest: "sha256:0123", File: image.File{Config: cfg}}, nil
+	return stage.BaseImage{Name: "example.com/" + ref, Digest: digest.FromString("base"), File: image.File{Config: cfg}}, nil
 }
 
 func with(cfg image.Config) stage.Options {
 	return stage.Options{Resolver: &registry{images: map[string]image.Config{"base": cfg}}}
+}
+
+// resolverFunc knows every image, unless it returns an error.
+type resolverFunc func(ref string) error
+
+func (f resolverFunc) Resolve(_ context.Context, ref string, _ platform.Platform) (stage.BaseImage, error) {
+	return stage.BaseImage{Name: ref, Digest: digest.FromString(ref)}, f(ref)
 }

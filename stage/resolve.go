@@ -71,7 +71,7 @@ func (c *compiler) resolveArg(l *link, op *ArgOp, st *state, step *Step) (Op, er
 	words := []string{"ARG"}
 	for _, a := range op.Args {
 		word := a.Name()
-		if v := st.find(a.Name()); v != nil && v.set {
+		if v := st.vars.find(a.Name()); v != nil && v.set {
 			word += "=" + v.value
 		}
 		words = append(words, word)
@@ -162,6 +162,9 @@ func (c *compiler) resolveMount(m *Mount, l *link, st *state, step *Step) error 
 			return fmt.Errorf("%s: no id", what)
 		}
 	case MountBind:
+		if m.From == nil {
+			return fmt.Errorf("%s %s: no source; give a Stage, stage.Image, stage.Dir, stage.FS or stage.Context", what, m.Target)
+		}
 		if m.Path, err = st.expand(m.Path); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -313,8 +316,10 @@ func (c *compiler) resolveSource(from Source, l *link, st *state, step *Step) (S
 			return nil, errors.New("stage.Dir with an empty path; write \".\" for the working directory")
 		}
 		return s, nil
-	case nil:
-		return nil, errors.New("no source")
+	case FSSource:
+		if s.FS == nil {
+			return nil, errors.New("stage.FS(nil): no file system")
+		}
 	}
 	return from, nil
 }

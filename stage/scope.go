@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,23 +13,41 @@ import (
 // scope is what a point of a stage sees: configuration and variables. A scope is
 // copied from step to step; what it points to is never changed in place.
 type scope struct {
-	cfg     *image.Config
-	vars    *variable
-	cmdSet  bool // CMD was set in this very stage
-	unknown bool // the environment of the base is not known
+	cfg       *image.Config
+	env       envList
+	vars      *bindings
+	args      *argList
+	ran       *environment // of the latest Run, while it still holds
+	cmdSet    bool         // CMD was set in this very stage
+	unknown   bool         // the environment of the base is not known
+	reference bool         // it is the scope of a base's reference
 
 	deferred []string // names that only the unknown base can define, of the current step
 }
 
-// variable is one name of a scope. Later ones hide earlier ones, which is
-// Docker's order of precedence between ARG and ENV.
+// variable is what one name of a scope stands for. A later one takes the place of
+// an earlier one, which is Docker's order of precedence between ARG and ENV.
 type variable struct {
-	prev  *variable
-	name  string
-	value string
-	set   bool
-	decl  *declaration // nil for the environment
+	name     string
+	value    string
+	set      bool
+	wrong    bool         // its value was reported as a mistake already
+	decl     *declaration // nil for the environment
+	below    *variable    // what an argument without a value does not hide
+	declared bool         // it is an argument too, whatever hides that
+
+	env   string // what the configured environment says
+	index int    // its place there, from 1; 0 for none
 }
+
+// argList is the names of the declared arguments, the latest first.
+type argList struct {
+	prev *argList
+	name string
+}
+
+// environment is what a process gets.
+type environment struct{ env, args []string }
 
 // declaration is one argument of one ArgOp or FromArgs, whatever the number of
 // platforms and forks that it is compiled for.
@@ -40,45 +59,91 @@ type declaration struct {
 	counted bool // it is in compiler.order
 }
 
+// set gives a name a value that hides every earlier one.
 func (sc *scope) set(name, value string) {
-	sc.vars = &variable{prev: sc.vars, name: name, value: value, set: true}
+	v := &variable{name: name, value: value, set: true}
+	if old := sc.vars.find(name); old != nil {
+		v.declared, v.env, v.index = old.declared, old.env, old.index
+	}
+	sc.vars, sc.ran = sc.vars.with(v), nil
 }
 
-func (sc *scope) declare(d *declaration, value string, set bool) {
-	sc.vars = &variable{prev: sc.vars, name: d.arg.Name(), value: value, set: set, decl: d}
+// setEnv sets a variable of the configured environment, where one that exists
+// keeps its place.
+func (sc *scope) setEnv(name, value string) {
+	v := &variable{name: name, value: value, set: true, env: value}
+	old := sc.vars.find(name)
+	if old != nil {
+		v.declared, v.index = old.declared, old.index
+	}
+	entry := name + "=" + value
+	if v.index == 0 {
+		sc.env = sc.env.append(entry)
+		v.index = len(sc.env.list)
+	} else {
+		sc.env = sc.env.replace(v.index-1, entry)
+	}
+	sc.vars, sc.ran = sc.vars.with(v), nil
+	sc.edit(func(c *image.Config) { c.Env = slices.Clip(sc.env.list) })
 }
 
-func (sc *scope) find(name string) *variable {
-	for v := sc.vars; v != nil; v = v.prev {
-		if v.name == name {
-			return v
+// takeEnv makes the configured environment of a base visible. Of two entries for
+// one name the last one's value counts, and the first one's place.
+func (sc *scope) takeEnv() {
+	sc.env = envList{list: sc.cfg.Env}
+	for i, e := range sc.cfg.Env {
+		name, value, ok := strings.Cut(e, "=")
+		v := &variable{name: name, value: value, set: ok, env: value, index: i + 1}
+		if old := sc.vars.find(name); old != nil && old.index > 0 {
+			v.index = old.index
+		}
+		sc.vars = sc.vars.with(v)
+	}
+}
+
+func (sc *scope) declare(d *declaration, value string, set, wrong bool) {
+	v := &variable{name: d.arg.Name(), value: value, set: set, wrong: wrong, decl: d, declared: true}
+	old := sc.vars.find(v.name)
+	if old != nil {
+		v.env, v.index = old.env, old.index
+		if !set {
+			v.value, v.set, v.wrong, v.below = old.value, old.set, old.wrong, old
 		}
 	}
-	return nil
+	if old == nil || !old.declared {
+		sc.args = &argList{sc.args, v.name}
+	}
+	sc.vars, sc.ran = sc.vars.with(v), nil
 }
 
 func (sc *scope) lookup(name string) (string, bool) {
-	v := sc.find(name)
+	v := sc.vars.find(name)
 	if v == nil {
 		return "", false
 	}
-	if v.decl != nil {
-		v.decl.used = true
-	}
-	if !v.set && v.prev != nil {
-		// An argument without a value hides nothing.
-		below := scope{vars: v.prev}
-		return below.lookup(name)
-	}
+	v.use()
 	return v.value, v.set
 }
 
-// edit replaces the configuration by a changed copy.
+func (v *variable) use() {
+	for ; v != nil; v = v.below {
+		if v.decl != nil {
+			v.decl.used = true
+		}
+	}
+}
+
+// edit replaces the configuration by a changed copy. change must not write to
+// what the configuration points to, which the copies share.
 func (sc *scope) edit(change func(*image.Config)) {
-	c := sc.cfg.Clone()
+	c := *sc.cfg
 	change(&c)
 	sc.cfg = &c
 }
+
+// errWrongValue stands for a text that uses an argument whose value was reported
+// as a mistake: one mistake is one report.
+var errWrongValue = errors.New("an argument has a wrong value")
 
 // expand replaces ${NAME} in text. A name without a value is an error, unless the
 // form says what then: ${NAME:-default}.
@@ -97,14 +162,20 @@ func (sc *scope) expand(text string) (string, error) {
 		}
 	}
 	var missing []string
+	wrong := false
 	out, err := arg.Expand(text, func(name string) (string, bool) {
 		value, ok := sc.lookup(name)
+		if v := sc.vars.find(name); v != nil && v.wrong {
+			wrong = true
+		}
 		if !ok && (sc.unknown || !tolerant[name]) && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
 		return value, ok
 	}, arg.Options{})
 	switch {
+	case wrong:
+		return "", errWrongValue
 	case len(missing) > 0 && sc.unknown:
 		sc.deferred = append(sc.deferred, missing...)
 		return text, nil
@@ -142,6 +213,8 @@ type UndefinedError struct {
 	Text     string // the text that uses it
 	Declared bool   // an argument of that name is declared, but has no value
 	Near     string // a name in scope that looks alike; may be empty
+
+	reference bool // it is used by a base's reference
 }
 
 // Error tells what is missing and what to write.
@@ -153,74 +226,59 @@ func (e *UndefinedError) Error() string {
 	if e.Near != "" {
 		near = fmt.Sprintf(" (did you mean %s?)", e.Near)
 	}
+	if e.reference {
+		return fmt.Sprintf("%q: %s is no argument of this reference%s; declare it with stage.FromArgs(arg.New(%q)), which is all that a reference sees beside the platform arguments", e.Text, e.Name, near, e.Name)
+	}
 	return fmt.Sprintf("%q: %s is neither a declared argument nor an environment variable here%s; declare it with Arg(arg.New(%q)), or write \\$ for a dollar sign", e.Text, e.Name, near, e.Name)
 }
 
 func (sc *scope) undefined(text, name string) error {
-	v := sc.find(name)
-	e := &UndefinedError{Name: name, Text: text, Declared: v != nil}
-	var names []string
-	for v := sc.vars; v != nil; v = v.prev {
-		names = append(names, v.name)
-	}
-	e.Near = nearest(name, names)
+	v := sc.vars.find(name)
+	e := &UndefinedError{Name: name, Text: text, Declared: v != nil && v.declared, reference: sc.reference}
+	e.Near = nearest(name, sc.vars.names(nil))
 	return e
 }
 
 // environment returns what a process of this scope gets: the configured
-// environment, and the arguments as NAME=value in the order of their
-// declaration. Every argument it hands out counts as used.
+// environment with the values of arguments, and every declared argument as
+// NAME=value in the order of the first declarations, as BuildKit writes it into
+// the history. Every argument counts as used.
 func (sc *scope) environment() (env, args []string) {
+	if sc.ran != nil {
+		return sc.ran.env, sc.ran.args
+	}
+	env = slices.Clip(sc.env.list)
 	var vars []*variable
-	for v := sc.vars; v != nil; v = v.prev {
-		vars = append(vars, v)
+	for a := sc.args; a != nil; a = a.prev {
+		vars = append(vars, sc.vars.find(a.name))
 	}
-	slices.Reverse(vars)
-	seen := map[string]bool{}
-	for _, v := range vars {
-		if v.decl == nil || seen[v.name] {
-			continue
-		}
-		v.decl.used = true
-		value, ok := sc.lookup(v.name)
-		if !ok {
-			continue
-		}
-		if last := sc.find(v.name); last.decl == nil {
-			continue // ENV after ARG: the configured value counts, and no argument is recorded
-		}
-		seen[v.name] = true
-		args = append(args, v.name+"="+value)
+	if len(vars) > 0 {
+		env = slices.Clone(env)
 	}
-	env = slices.Clone(sc.cfg.Env)
-	for _, a := range args {
-		name, value, _ := strings.Cut(a, "=")
-		env = setEnv(env, name, value)
+	for _, v := range slices.Backward(vars) {
+		v.use()
+		entry := v.name + "=" + v.value
+		args = append(args, entry)
+		switch {
+		case !v.set:
+		case v.index > 0:
+			env[v.index-1] = entry
+		default:
+			env = append(env, entry)
+		}
 	}
-	return env, args
+	sc.ran = &environment{slices.Clip(env), slices.Clip(args)}
+	return sc.ran.env, sc.ran.args
 }
 
 // inherit returns the scope of a stage that is built from a stage with this one:
 // arguments go on, and the configured environment applies anew.
 func (sc scope) inherit() scope {
-	child := scope{cfg: sc.cfg, unknown: sc.unknown}
-	var args []*variable
-	for v := sc.vars; v != nil; v = v.prev {
-		if v.decl != nil {
-			args = append(args, v)
+	child := scope{cfg: sc.cfg, env: sc.env, vars: sc.vars, args: sc.args, unknown: sc.unknown}
+	for a := child.args; a != nil; a = a.prev {
+		if v := child.vars.find(a.name); v.index > 0 && v.decl != nil {
+			child.set(a.name, v.env)
 		}
 	}
-	for _, v := range slices.Backward(args) {
-		child.vars = &variable{prev: child.vars, name: v.name, value: v.value, set: v.set, decl: v.decl}
-	}
-	child.setEnvironment()
 	return child
-}
-
-func (sc *scope) setEnvironment() {
-	for _, e := range sc.cfg.Env {
-		if name, value, ok := strings.Cut(e, "="); ok {
-			sc.set(name, value)
-		}
-	}
 }
