@@ -53,8 +53,9 @@ func (c *compiler) resolveBases() {
 			}
 			if l.prev == nil && l.root.ref != "" && l.root.err == nil {
 				for _, p := range c.opts.Platforms {
-					p = c.effective(l.root, p)
-					if ref, err := c.globalScope(l.root, p, false).expand(l.root.ref); err == nil && ref != "" {
+					target := p
+					p = c.effective(l.root, target)
+					if ref, err := c.globalScope(l.root, target, false).expand(l.root.ref); err == nil && ref != "" {
 						want(ref, p)
 					}
 				}
@@ -81,10 +82,10 @@ func (c *compiler) resolveBases() {
 }
 
 // fromImage begins a stage with an image.
-func (c *compiler) fromImage(r *root, p platform.Platform) *state {
+func (c *compiler) fromImage(r *root, p, target platform.Platform) *state {
 	lost := &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 	text := "FROM " + r.ref
-	ref, err := c.globalScope(r, p, true).expand(r.ref)
+	ref, err := c.globalScope(r, target, true).expand(r.ref)
 	if err != nil {
 		c.fail(r.at, c.label(r), text, err, "")
 		return lost

@@ -82,6 +82,7 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 		bases:          map[baseKey]*resolved{},
 		baseSteps:      map[baseKey]int{},
 		reported:       map[string]bool{},
+		sees:           map[*link]bool{},
 	}
 	if len(targets) == 0 {
 		return nil, errors.New("stage: nothing to compile: no target")
@@ -104,9 +105,12 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 }
 
 type (
+	// point is a link on its platform. A stage that is pinned to a platform is compiled
+	// once, except for what follows an argument that tells it the target.
 	point struct {
 		link     *link
 		platform platform.Platform
+		target   platform.Platform // zero where it makes no difference
 	}
 	pinKey struct {
 		root     *root
@@ -122,7 +126,8 @@ type (
 // state is what is known after one link on one platform.
 type state struct {
 	scope
-	step int // -1 when a mistake left no step
+	step   int               // -1 when a mistake left no step
+	target platform.Platform // what is built in the end, whatever the stage is pinned to
 }
 
 type compiler struct {
@@ -135,7 +140,8 @@ type compiler struct {
 
 	states         map[point]*state
 	visiting       map[point]bool
-	path           []string // names of the stages being compiled, for the report of a cycle
+	sees           map[*link]bool // what seesTarget found
+	path           []string       // names of the stages being compiled, for the report of a cycle
 	declarations   map[declKey]*declaration
 	order          []*declaration
 	names          map[string]named
@@ -203,16 +209,17 @@ func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
 
 // at returns the state after a link, compiling what is not compiled yet. It
 // goes along the stage in a loop, so that long stages cost no stack.
-func (c *compiler) at(l *link, p platform.Platform) *state {
-	p = c.effective(l.root, p)
+func (c *compiler) at(l *link, target platform.Platform) *state {
+	p := c.effective(l.root, target)
 	var todo []*link
 	var st *state
 	for x := l; x != nil && st == nil; x = x.prev {
-		if c.visiting[point{x, p}] {
+		key := c.point(x, p, target)
+		if c.visiting[key] {
 			c.fail(l.at, c.label(l.root), "", fmt.Errorf("%w: %s", ErrCycle, c.cycle(c.label(l.root))), "a stage cannot need its own result; take the files from another stage")
 			return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 		}
-		if st = c.states[point{x, p}]; st == nil {
+		if st = c.states[key]; st == nil {
 			todo = append(todo, x)
 		}
 	}
@@ -221,12 +228,12 @@ func (c *compiler) at(l *link, p platform.Platform) *state {
 	}
 	c.path = append(c.path, c.label(l.root))
 	for _, x := range slices.Backward(todo) {
-		key := point{x, p}
+		key := c.point(x, p, target)
 		c.visiting[key] = true
 		if x.prev == nil {
-			st = c.begin(x, p)
+			st = c.begin(x, p, target)
 		} else {
-			st = c.next(st, x, p)
+			st = c.next(st, x, p, target)
 		}
 		delete(c.visiting, key)
 		c.states[key] = st
@@ -248,8 +255,75 @@ func (c *compiler) cycle(label string) string {
 	return strings.Join(path, " -> ")
 }
 
+// point names a link on a platform, for a target where the link can see it.
+func (c *compiler) point(l *link, p, target platform.Platform) point {
+	if p == target || !c.seesTarget(l) {
+		target = platform.Platform{}
+	}
+	return point{l, p, target}
+}
+
+// seesTarget reports whether what a link describes can depend on the target platform
+// beside its own: it, or something that it stands on or reads, declares a TARGET
+// argument or belongs to no platform of its own.
+func (c *compiler) seesTarget(l *link) bool {
+	if sees, ok := c.sees[l]; ok {
+		return sees
+	}
+	var todo []*link
+	sees := false
+	for x := l; x != nil; x = x.prev {
+		if known, ok := c.sees[x]; ok {
+			sees = known
+			break
+		}
+		todo = append(todo, x)
+	}
+	for _, x := range slices.Backward(todo) {
+		c.sees[x] = true // a stage that needs itself is a mistake, reported elsewhere
+		sees = sees || c.linkSeesTarget(x)
+		c.sees[x] = sees
+	}
+	return sees
+}
+
+func (c *compiler) linkSeesTarget(x *link) bool {
+	if x.prev == nil {
+		switch {
+		case x.root.choose != nil || x.root.named != "":
+			return true
+		case slices.ContainsFunc(x.root.args, isTarget) || strings.Contains(x.root.ref, "TARGET"):
+			return true
+		case x.root.base != nil:
+			return c.seesTarget(x.root.base)
+		}
+		return false
+	}
+	if op, ok := x.op.(*ArgOp); ok {
+		return slices.ContainsFunc(op.Args, isTarget)
+	}
+	for _, s := range c.references(x) {
+		if s.last != nil && (!c.pinned(s.last.root) || c.seesTarget(s.last)) {
+			return true
+		}
+	}
+	return false
+}
+
+// pinned reports whether a stage has the same platform whatever is asked for.
+func (c *compiler) pinned(r *root) bool {
+	for ; r.pin == nil; r = r.base.root {
+		if r.base == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func isTarget(a arg.Arg) bool { return strings.HasPrefix(a.Name(), "TARGET") }
+
 // begin compiles the base of a stage.
-func (c *compiler) begin(l *link, p platform.Platform) *state {
+func (c *compiler) begin(l *link, p, target platform.Platform) *state {
 	r := l.root
 	lost := &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 	if r.err != nil {
@@ -258,7 +332,7 @@ func (c *compiler) begin(l *link, p platform.Platform) *state {
 	}
 	switch {
 	case r.base != nil:
-		return c.inherit(r.base, p)
+		return c.inherit(r.base, target)
 	case r.choose != nil:
 		chosen, ok := c.choose(r, p)
 		if !ok {
@@ -266,13 +340,13 @@ func (c *compiler) begin(l *link, p platform.Platform) *state {
 		}
 		c.choosing++
 		defer func() { c.choosing-- }()
-		return c.inherit(chosen.last, p)
+		return c.inherit(chosen.last, target)
 	case r.named != "":
 		head := c.find(r)
 		if head == nil {
 			return lost
 		}
-		return c.inherit(head, p)
+		return c.inherit(head, target)
 	case r.scratch:
 		cfg := &image.Config{WorkingDir: "/", Env: []string{defaultPath}}
 		st := &state{scope: scope{cfg: cfg}}
@@ -280,14 +354,14 @@ func (c *compiler) begin(l *link, p platform.Platform) *state {
 		st.step = c.add(&Step{Stage: c.label(r), Platform: p, Op: &BaseOp{}, Parent: -1, Config: cfg, Text: "FROM scratch", at: r.at})
 		return st
 	}
-	return c.fromImage(r, p)
+	return c.fromImage(r, p, target)
 }
 
 // defaultPath is what Docker gives to an image that sets no PATH.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-func (c *compiler) inherit(base *link, p platform.Platform) *state {
-	parent := c.at(base, p)
+func (c *compiler) inherit(base *link, target platform.Platform) *state {
+	parent := c.at(base, target)
 	return &state{scope: parent.inherit(), step: parent.step}
 }
 
@@ -307,8 +381,8 @@ func (c *compiler) choose(r *root, p platform.Platform) (Stage, bool) {
 }
 
 // next compiles one operation on top of what came before it.
-func (c *compiler) next(before *state, l *link, p platform.Platform) *state {
-	st := &state{scope: before.scope, step: before.step}
+func (c *compiler) next(before *state, l *link, p, target platform.Platform) *state {
+	st := &state{scope: before.scope, step: before.step, target: target}
 	st.deferred = nil
 	step := &Step{Stage: c.label(l.root), Platform: p, Parent: before.step, at: l.at}
 	if bad, ok := l.op.(*badOp); ok {

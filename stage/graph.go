@@ -79,10 +79,15 @@ func (g *Graph) Step(s Stage, p platform.Platform) (int, bool) {
 	if s.last == nil {
 		return 0, false
 	}
+	at := point{link: s.last, platform: p}
 	if pinned, ok := g.pins[pinKey{s.last.root, p}]; ok {
-		p = pinned
+		at.platform = pinned
 	}
-	id, ok := g.points[point{s.last, p}]
+	if id, ok := g.points[at]; ok {
+		return id, true
+	}
+	at.target = p
+	id, ok := g.points[at]
 	return id, ok
 }
 

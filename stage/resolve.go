@@ -31,7 +31,7 @@ func (c *compiler) resolve(l *link, st *state, step *Step) (Op, error) {
 	case *FileOp, *MkdirOp, *SymlinkOp, *RemoveOp:
 		return resolveFile(op, st, step)
 	case *NeedsOp:
-		return c.resolveNeeds(op, step)
+		return c.resolveNeeds(op, st, step)
 	}
 	return nil, fmt.Errorf("operation %T cannot stand inside a stage", l.op)
 }
@@ -67,7 +67,7 @@ func (c *compiler) resolveArg(l *link, op *ArgOp, st *state, step *Step) (Op, er
 	if len(op.Args) == 0 {
 		return nil, errors.New("no argument; give arg.New(\"NAME\")")
 	}
-	c.declareAll(&st.scope, op.Args, declKey{link: l}, l.at, step.Stage, step.Platform, true)
+	c.declareAll(&st.scope, op.Args, declKey{link: l}, l.at, step.Stage, st.target, true)
 	words := []string{"ARG"}
 	for _, a := range op.Args {
 		word := a.Name()
@@ -296,7 +296,7 @@ func (c *compiler) resolveSource(from Source, l *link, st *state, step *Step) (S
 		if s.last == nil {
 			return nil, errZeroStage
 		}
-		source := c.at(s.last, step.Platform)
+		source := c.at(s.last, st.target)
 		step.Inputs = append(step.Inputs, source.step)
 		return stepSource{"stage " + c.label(s.last.root)}, nil
 	case ImageSource:
@@ -422,10 +422,10 @@ func checkOwner(owner string) error {
 	return nil
 }
 
-func (c *compiler) resolveNeeds(op *NeedsOp, step *Step) (Op, error) {
+func (c *compiler) resolveNeeds(op *NeedsOp, st *state, step *Step) (Op, error) {
 	words := []string{"NEEDS"}
 	for _, need := range op.stages {
-		step.Inputs = append(step.Inputs, c.at(need, step.Platform).step)
+		step.Inputs = append(step.Inputs, c.at(need, st.target).step)
 		words = append(words, c.label(need.root))
 	}
 	step.Text = strings.Join(words, " ")

@@ -19,7 +19,9 @@
 // The binary is a function of the template, the go command's version and GOARCH: the same bytes whatever the directory, user, umask,
 // time zone or environment, and it needs no file of the machine it runs on. The commands have the options that POSIX names and people
 // use, and refuse others by name. The shell is not a complete POSIX shell: it runs subshells, pipes and background jobs as
-// goroutines of one process (so $$ is the same in all of them and $! is no process id), and it traps EXIT and ERR but no signal.
+// goroutines of one process (so $$ is the same in all of them and $! is no process id), it traps EXIT and ERR but no signal, and it
+// expands braces. u-root's find takes one directory with -name and -type alone, and its tar has -c, -t and -x with -f and, for -x, the
+// directory to write into as its operand: no compression, no -C.
 //
 // All functions may be called from several goroutines and processes at once.
 package toolbox

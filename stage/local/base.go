@@ -54,7 +54,7 @@ type baseRecord struct {
 func (s *session) base(ctx context.Context, d *demand, step *stage.Step) (*baseImage, error) {
 	return get(ctx, s, d, task{kind: kindBase, step: step.ID}, func(ctx context.Context, d *demand) (*baseImage, error) {
 		op := step.Op.(*stage.BaseOp)
-		img, err := s.opts.Images.Image(ctx, op.Name, step.Platform)
+		img, err := s.baseImage(ctx, step, op)
 		if err != nil {
 			return nil, err
 		}
@@ -374,6 +374,26 @@ func (s *session) baseFile(ctx context.Context, step *stage.Step) (v1.Image, ima
 		p := step.Platform
 		return nil, image.File{Architecture: p.Architecture, OS: p.OS, Variant: p.Variant, OSVersion: p.OSVersion}, nil
 	}
+	img, err := s.baseImage(ctx, step, op)
+	if err != nil {
+		return nil, image.File{}, step.Fail(err, "")
+	}
+	return img, op.File.Child(), nil
+}
+
+// baseImage gets the image that the graph was compiled with: keys stand on its
+// digest.
+func (s *session) baseImage(ctx context.Context, step *stage.Step, op *stage.BaseOp) (v1.Image, error) {
 	img, err := s.opts.Images.Image(ctx, op.Name, step.Platform)
-	return img, op.File.Child(), err
+	if err != nil {
+		return nil, err
+	}
+	got, err := img.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("base image %s: %w", op.Name, err)
+	}
+	if got.String() != op.Digest.String() {
+		return nil, fmt.Errorf("base image %s has the digest %s, but was resolved to %s", op.Name, got, op.Digest)
+	}
+	return img, nil
 }

@@ -46,7 +46,11 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 		if err != nil {
 			return nil, s.failed(ctx, step, began, err)
 		}
-		if err := save(ctx, s, s.recipes[id], o.record); err != nil {
+		rec := o.record
+		if rec.On, _, err = s.standsOn(ctx, d, step); err != nil {
+			return nil, err
+		}
+		if err := save(ctx, s, s.recipes[id], rec); err != nil {
 			return nil, err
 		}
 		if status == stage.Hit {
@@ -57,21 +61,39 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 	})
 }
 
-// known finds the result of a step by its recipe. What a Run left on disk must
-// still be whole, since only another run could bring it back.
+// known finds the result of a step by its recipe. It counts only on top of the files
+// that it was made on, and what a Run left on disk must still be whole, since only
+// another run could bring it back.
 func (s *session) known(ctx context.Context, d *demand, step *stage.Step) (*outcome, error) {
 	if _, ok := step.Op.(*stage.BaseOp); ok {
 		return nil, nil
 	}
 	o, err := s.lookup(ctx, s.recipes[step.ID])
-	if o == nil || err != nil || o.Snapshot.IsZero() {
-		return o, err
+	if o == nil || err != nil {
+		return nil, err
 	}
-	parent, err := s.tree(ctx, d, step.Parent)
-	if err != nil || !s.intact(ctx, o, parent) {
+	on, parent, err := s.standsOn(ctx, d, step)
+	if err != nil || o.On != on || !s.intact(ctx, o, parent) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// standsOn digests the files that a step continues and those that it reads of other
+// steps.
+func (s *session) standsOn(ctx context.Context, d *demand, step *stage.Step) (cache.Digest, *tree.Node, error) {
+	if step.Parent < 0 {
+		return cache.Digest{}, nil, nil
+	}
+	trees, err := s.trees(ctx, d, append([]int{step.Parent}, step.Inputs...))
+	if err != nil {
+		return cache.Digest{}, nil, err
+	}
+	k := cache.NewKey("stands on", 1)
+	for _, t := range trees {
+		k.Digest("files", cache.Digest(t.Key()))
+	}
+	return cache.Digest(k.Sum()), trees[0], nil
 }
 
 // failed wraps an error as the failure of its step, unless it already is one of a
@@ -107,6 +129,9 @@ func (e *fixError) Unwrap() error { return e.err }
 
 // pass waits for steps that must have succeeded.
 func (s *session) pass(ctx context.Context, d *demand, gates []int) error {
+	if s.planning {
+		return nil
+	}
 	inputs := make([]dag.Input[task, any], len(gates))
 	for i, id := range gates {
 		inputs[i] = dag.Input[task, any]{
@@ -210,7 +235,7 @@ func (s *session) trees(ctx context.Context, d *demand, ids []int) ([]*tree.Node
 			Task: func(ctx context.Context, d *demand) (any, error) { return s.tree(ctx, d, id) },
 		}
 	}
-	all, err := d.All(ctx, inputs...)
+	all, err := s.all(ctx, d, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +244,21 @@ func (s *session) trees(ctx context.Context, d *demand, ids []int) ([]*tree.Node
 		trees[i] = t.(*tree.Node)
 	}
 	return trees, nil
+}
+
+// all demands several values at once, from within a task or from outside of any.
+func (s *session) all(ctx context.Context, d *demand, inputs []dag.Input[task, any]) ([]any, error) {
+	if d != nil {
+		return d.All(ctx, inputs...)
+	}
+	values := make([]any, len(inputs))
+	for i, in := range inputs {
+		var err error
+		if values[i], err = s.sched.Do(ctx, in.Key, in.Task); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
 }
 
 // tree returns the files as they are after a step.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -98,6 +99,9 @@ func New(o Options) (*Executor, error) {
 		return nil, fmt.Errorf("local: Options.Level is %d; want 1 to 9, or 0 for 6", o.Level)
 	}
 	o = o.withDefaults()
+	if s := o.Epoch.Unix(); s < 0 || s > math.MaxInt64/int64(time.Second) {
+		return nil, fmt.Errorf("local: Options.Epoch is %v; want a time from 1970 to 2262", o.Epoch)
+	}
 	runs := o.Parallel
 	if runs == 0 {
 		runs = maxRuns

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"path"
+	"strconv"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -22,7 +23,7 @@ const (
 // the later steps that can see it.
 //
 //	base     digest of the manifest
-//	copy     parent, destination, owner, mode, then for each source path: of a step
+//	copy     parent, destination, owner, mode, optional, then for each source path: of a step
 //	         its recipe and the path, of a local source the name and key digest of each
 //	         file that it selects
 //	run      parent, argv, script, env, dir, user, network, each mount without its contents if a
@@ -50,7 +51,7 @@ func (s *session) recipeKeys() ([]cache.Key, error) {
 		}
 		if err := s.addFields(b, step, func(at slot, patterns []string) error {
 			if l := s.sources.uses[at]; l != nil {
-				return addLocal(b, l, patterns)
+				return addLocal(b, l, at.mount >= 0, patterns)
 			}
 			addInput("source")
 			b.Strings("paths", patterns)
@@ -70,7 +71,7 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 	case *stage.BaseOp:
 		b.String("digest", op.Digest.String())
 	case *stage.CopyOp:
-		b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod)
+		b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod).Bool("optional", op.Optional)
 		return addSource(slot{step.ID, -1}, op.Paths)
 	case *stage.FileOp:
 		b.String("path", op.Path).Bytes("content", op.Content).Int("mode", int64(op.Mode)).String("owner", op.Owner)
@@ -103,7 +104,7 @@ func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp,
 		case stage.MountCache:
 			b.String("id", m.ID).Int("mode", int64(m.Mode)).String("owner", m.Owner)
 		case stage.MountTmpfs:
-			b.Int("size", m.Size)
+			b.Int("size", m.Size).Int("mode", int64(m.Mode))
 		case stage.MountSecret:
 			b.String("id", m.ID).String("variable", m.Env).Int("mode", int64(m.Mode)).String("owner", m.Owner)
 		case stage.MountBind:
@@ -115,18 +116,29 @@ func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp,
 	return nil
 }
 
-// addLocal adds the files of a local source that patterns select: the last
-// element of each path, which names the copy, and the digest of what is there.
-func addLocal(b *cache.KeyBuilder, l *localSource, patterns []string) error {
+// addLocal adds the files of a local source that a step selects: the last element of
+// each path, which names the copy, and the digest of what is there. Hard links can
+// lead from one selected path to another, so several are also taken together.
+func addLocal(b *cache.KeyBuilder, l *localSource, literal bool, patterns []string) error {
+	together := tree.Edit(nil)
+	graft := together.Graft()
+	total := 0
 	for _, p := range patterns {
-		list, err := match(l.root, p)
+		list, err := l.find(p, literal)
 		if err != nil {
 			return err
 		}
 		b.Int("matches", int64(len(list)))
 		for _, f := range list {
 			b.String("name", path.Base(f.name)).Digest("file", cache.Digest(f.node.Key()))
+			if err := graft.Put(strconv.Itoa(total), f.node); err != nil {
+				return err
+			}
+			total++
 		}
+	}
+	if total > 1 {
+		b.Digest("together", cache.Digest(together.Tree().Key()))
 	}
 	return nil
 }
@@ -140,7 +152,7 @@ func (s *session) contentKey(step *stage.Step, parent *tree.Node, inputs []*tree
 	input := 0
 	err := s.addFields(b, step, func(at slot, patterns []string) error {
 		if l := s.sources.uses[at]; l != nil {
-			return addLocal(b, l, patterns)
+			return addLocal(b, l, at.mount >= 0, patterns)
 		}
 		root := inputs[input]
 		input++

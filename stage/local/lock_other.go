@@ -7,9 +7,7 @@ import (
 	"errors"
 )
 
-var errLocked = errors.New("locked")
-
 // lockFile is only reached by Run steps, which need Linux.
-func lockFile(context.Context, string, bool) (func(), error) {
+func lockFile(context.Context, string, lockMode) (func(), error) {
 	return nil, errors.ErrUnsupported
 }

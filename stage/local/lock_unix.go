@@ -12,16 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errLocked says that somebody else holds a lock.
-var errLocked = errors.New("locked")
-
 // lockPoll is how often a lock held by another process is tried again. flock(2)
 // cannot wait for a context.
 const lockPoll = 20 * time.Millisecond
 
-// lockFile takes an exclusive lock on a file, which is made if it is missing, and
-// waits for it if wait is set. The lock ends with the process.
-func lockFile(ctx context.Context, path string, wait bool) (unlock func(), err error) {
+// lockFile takes a lock on a file, which is made if it is missing. The lock ends with
+// the process.
+func lockFile(ctx context.Context, path string, mode lockMode) (unlock func(), err error) {
+	how := unix.LOCK_EX
+	if mode == lockShared {
+		how = unix.LOCK_SH
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -29,7 +30,7 @@ func lockFile(ctx context.Context, path string, wait bool) (unlock func(), err e
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
@@ -37,7 +38,7 @@ func lockFile(ctx context.Context, path string, wait bool) (unlock func(), err e
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		if !wait {
+		if mode == lockNow {
 			f.Close()
 			return nil, errLocked
 		}

@@ -2,17 +2,15 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -34,7 +32,8 @@ func (m *mountSet) release() {
 	}
 }
 
-// mounts prepares the mounts of a Run step.
+// mounts prepares the mounts of a Run step. After an error everything that was taken
+// is released.
 func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, inputs []*tree.Node) (set *mountSet, err error) {
 	set = &mountSet{list: nameFiles(op.Network)}
 	defer func() {
@@ -42,6 +41,10 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 			set.release()
 		}
 	}()
+	caches, err := s.cacheDirs(ctx, set, op)
+	if err != nil {
+		return set, err
+	}
 	input := 0
 	for i, m := range op.Mounts {
 		switch m.Type {
@@ -50,7 +53,7 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 		case stage.MountSecret:
 			err = s.mountSecret(ctx, set, m)
 		case stage.MountCache:
-			err = s.mountCache(ctx, set, m)
+			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: caches[i], Target: m.Target})
 		case stage.MountBind:
 			from := bindSource{local: s.sources.uses[slot{step.ID, i}]}
 			if from.local == nil {
@@ -64,7 +67,7 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 			err = fmt.Errorf("%w: mount of type %q", stage.ErrUnsupported, m.Type)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s mount %s: %w", m.Type, m.Target, err)
+			return set, fmt.Errorf("%s mount %s: %w", m.Type, m.Target, err)
 		}
 	}
 	if len(op.Argv) == 0 {
@@ -121,61 +124,6 @@ func ids(owner string) (uid, gid uint32) {
 	return uid, gid
 }
 
-// mountCache shows a directory that outlives the build. A locked one is held until
-// the step ends; of a private one the first copy that nobody uses is taken.
-func (s *session) mountCache(ctx context.Context, set *mountSet, m stage.Mount) error {
-	private, _, err := s.dirs()
-	if err != nil {
-		return err
-	}
-	name := cache.NewKey("cache mount", 1).String("id", m.ID).Sum().Hex()
-	parent := filepath.Join(private, "mounts", strconv.Itoa(os.Getuid()), name)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return err
-	}
-	dir := filepath.Join(parent, "0")
-	switch m.Sharing {
-	case stage.Locked:
-		unlock, err := lockFile(ctx, filepath.Join(parent, "lock"), true)
-		if err != nil {
-			return err
-		}
-		set.releases = append(set.releases, unlock)
-	case stage.Private:
-		for i := 0; ; i++ {
-			dir = filepath.Join(parent, strconv.Itoa(i))
-			unlock, err := lockFile(ctx, dir+".lock", false)
-			if errors.Is(err, errLocked) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			set.releases = append(set.releases, unlock)
-			break
-		}
-	}
-	mode := fs.FileMode(0o755)
-	if m.Mode != 0 {
-		mode = fs.FileMode(m.Mode).Perm()
-	}
-	err = os.Mkdir(dir, 0o700)
-	if err == nil {
-		uid, gid := ids(m.Owner)
-		if os.Geteuid() == 0 {
-			err = os.Chown(dir, int(uid), int(gid))
-		}
-		err = errors.Join(err, os.Chmod(dir, mode))
-	} else if errors.Is(err, fs.ErrExist) {
-		err = nil
-	}
-	if err != nil {
-		return err
-	}
-	set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: dir, Target: m.Target})
-	return nil
-}
-
 // bindSource is where the files of a bind mount come from.
 type bindSource struct {
 	local *localSource // nil for a step
@@ -217,22 +165,15 @@ func (s *session) mountBind(ctx context.Context, d *demand, set *mountSet, m sta
 	if err != nil {
 		return err
 	}
-	id := cache.NewKey("bind", 1).Digest("tree", cache.Digest(root.Identity()))
-	dir := ""
 	if m.Writable {
-		// A copy of its own, which goes with the step.
-		temp, err := s.tempDir()
-		if err != nil {
+		// A directory of its own, which goes with the step.
+		if snapshots, err = s.scratchStore(set); err != nil {
 			return err
 		}
-		if dir, err = os.MkdirTemp(temp, "bind-*"); err != nil {
-			return err
-		}
-		set.releases = append(set.releases, func() { _ = removeAll(dir) })
-		if err := writeTree(dir, root, open); err != nil {
-			return err
-		}
-	} else if dir, err = snapshots.Merged(ctx, tree.Digest(id.Sum()), root, open); err != nil {
+	}
+	id := cache.NewKey("bind", 1).Digest("tree", cache.Digest(root.Identity())).Sum()
+	dir, err := snapshots.Merged(ctx, tree.Digest(id), root, open)
+	if err != nil {
 		return err
 	}
 	if !f.node.IsDir() {
@@ -242,42 +183,21 @@ func (s *session) mountBind(ctx context.Context, d *demand, set *mountSet, m sta
 	return nil
 }
 
-// writeTree writes a tree into an empty directory that nobody else uses.
-func writeTree(dir string, root *tree.Node, open tree.Opener) error {
-	out, err := os.OpenRoot(dir)
+// scratchStore opens a store of directories that goes with the step.
+func (s *session) scratchStore(set *mountSet) (*snapshot.Store, error) {
+	temp, err := s.tempDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer out.Close()
-	for p, n := range tree.Walk(root) {
-		if p == "" {
-			continue
-		}
-		switch n.Kind() {
-		case tree.Dir:
-			err = out.Mkdir(p, 0o700|fs.FileMode(n.Meta().Mode&0o777))
-		case tree.Symlink:
-			err = out.Symlink(n.Target(), p)
-		case tree.File:
-			err = writeOne(out, p, n, open)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func writeOne(out *os.Root, p string, n *tree.Node, open tree.Opener) error {
-	rc, err := open(n.Content())
+	dir, err := os.MkdirTemp(temp, "bind-*")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer rc.Close()
-	w, err := out.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	set.releases = append(set.releases, func() { _ = removeAll(dir) })
+	store, err := snapshot.Open(dir, snapshot.Options{Parallel: s.opts.Parallel})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = io.Copy(w, rc)
-	return errors.Join(err, w.Chmod(fs.FileMode(n.Meta().Mode&0o777)), w.Close())
+	set.releases = append(set.releases, func() { _ = store.Close() })
+	return store, nil
 }

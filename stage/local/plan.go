@@ -2,9 +2,9 @@ package local
 
 import (
 	"context"
+	"errors"
 
 	"github.com/stagewright/stagewright/internal/blockgz"
-	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -16,6 +16,7 @@ func (s *session) compressor() string {
 // recipe can still hit by its content, which is known only when nothing below it
 // would have to run.
 func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
+	s.planning = true
 	plans := make([]stage.PlannedStep, len(s.steps))
 	runs := make([]bool, len(s.steps)) // the step, or a Run that it depends on, would run
 	for i, step := range s.steps {
@@ -33,7 +34,10 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 		}
 		_, isRun := step.Op.(*stage.RunOp)
 		plans[i].Status = status
-		runs[i] = status != stage.Hit && (isRun || below)
+		if changesFiles(step.Op) {
+			below = status != stage.Hit && (isRun || below)
+		}
+		runs[i] = below // a step of the configuration hides nothing that is below it
 	}
 	return plans, nil
 }
@@ -59,20 +63,17 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 	return stage.Ran, nil
 }
 
-// planRun looks a Run up by its content. The trees below it are computed, which
-// runs nothing.
+// planRun looks a Run up by its content. The trees below it are computed, which runs
+// nothing: where something would have to run, only that can tell.
 func (s *session) planRun(ctx context.Context, step *stage.Step) (stage.Status, error) {
-	parent, err := s.tree(ctx, nil, step.Parent)
+	trees, err := s.trees(ctx, nil, append([]int{step.Parent}, step.Inputs...))
+	if errors.Is(err, errWouldRun) {
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}
-	inputs := make([]*tree.Node, len(step.Inputs))
-	for i, in := range step.Inputs {
-		if inputs[i], err = s.tree(ctx, nil, in); err != nil {
-			return "", err
-		}
-	}
-	key, err := s.contentKey(step, parent, inputs)
+	key, err := s.contentKey(step, trees[0], trees[1:])
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +81,7 @@ func (s *session) planRun(ctx context.Context, step *stage.Step) (stage.Status, 
 	if err != nil {
 		return "", err
 	}
-	if o != nil {
+	if o != nil && s.intact(ctx, o, trees[0]) {
 		return stage.Hit, nil
 	}
 	return stage.Ran, nil

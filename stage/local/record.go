@@ -19,8 +19,12 @@ type record struct {
 	// Snapshot is the name of the directory with the changed files, of a Run
 	// step: the only place where their bytes are.
 	Snapshot cache.Digest `json:"snapshot,omitzero"`
-	Files    int          `json:"files"`
-	Bytes    int64        `json:"bytes"`
+	// On is a digest of the files that the step stood on and read when it was done.
+	// Changes mean nothing on top of others, and a step that is done again after the
+	// cache lost it can come out differently.
+	On    cache.Digest `json:"on,omitzero"`
+	Files int          `json:"files"`
+	Bytes int64        `json:"bytes"`
 }
 
 func (r record) empty() bool { return r.Changes.IsZero() }
@@ -48,6 +52,9 @@ func load[T any](ctx context.Context, s *session, key cache.Key) (v T, ok bool, 
 }
 
 func save(ctx context.Context, s *session, key cache.Key, v any) error {
+	if s.planning {
+		return nil
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("local: record: %w", err)

@@ -23,30 +23,43 @@ func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, o
 	if err != nil {
 		return nil, "", err
 	}
-	ran := false
-	o, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (*outcome, error) {
+	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
 		o, err := s.lookup(ctx, key)
 		if err != nil {
-			return nil, err
+			return execution{}, err
 		}
 		if o != nil && s.intact(ctx, o, parent) {
-			return o, nil
+			return execution{outcome: o, by: -1}, nil
 		}
-		ran = true
-		s.begin(step, began)
-		if o, err = s.execute(ctx, d, step, op, parent, inputs); err != nil {
-			return nil, err
+		if s.planning {
+			return execution{}, errWouldRun
 		}
-		return o, save(ctx, s, key, o.record)
+		r := execution{by: step.ID}
+		s.begin(step, &r.began)
+		if r.outcome, err = s.execute(ctx, d, step, op, parent, inputs); err != nil {
+			return execution{}, s.failed(ctx, step, r.began, err)
+		}
+		return r, save(ctx, s, key, r.record)
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	if ran {
-		return o, stage.Ran, nil
+	if r.by == step.ID {
+		*began = r.began
+		return r.outcome, stage.Ran, nil
 	}
-	return o, stage.Hit, nil
+	return r.outcome, stage.Hit, nil
 }
+
+// execution is one evaluation of a content key, which several steps can share.
+type execution struct {
+	*outcome
+	by    int // the step that ran; -1 for none
+	began time.Time
+}
+
+// errWouldRun is where planning ends.
+var errWouldRun = errors.New("a step would have to run")
 
 // intact reports whether the directory that a Run left is still there and whole.
 // A damaged one is a miss: the step runs again.

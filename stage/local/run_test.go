@@ -133,7 +133,7 @@ func TestRunFails(t *testing.T) {
 	cacheDir := t.TempDir()
 	e := executor(t, cacheDir, local.Options{})
 
-	_, err := e.Execute(t.Context(), compile(t, base.Run("seq 100000; echo the end >&2; exit 7")), stage.Request{})
+	_, err := e.Execute(t.Context(), compile(t, base.Run("seq 100000; echo the end; exit 7")), stage.Request{})
 	var exit *stage.ExitError
 	if !errors.As(err, &exit) || exit.Code != 7 || !strings.HasSuffix(exit.Tail, "the end\n") {
 		t.Fatalf("exit code: %v", err)

@@ -30,6 +30,9 @@ type session struct {
 	gates   [][]int     // of each step: steps that must have succeeded before
 	sched   *dag.Scheduler[task, any]
 	started time.Time
+	// planning makes a step that would run fail with errWouldRun, and keeps what is
+	// computed to itself.
+	planning bool
 
 	events   sync.Mutex // serialises Request.Progress
 	reportMu sync.Mutex

@@ -39,7 +39,7 @@ type localSource struct {
 // wanted is what one use needs of a source.
 type wanted struct {
 	step     *stage.Step
-	slot     slot
+	literal  bool // the path of a mount, which is no pattern
 	pattern  string
 	optional bool
 }
@@ -69,7 +69,7 @@ func (s *session) openSources(ctx context.Context) (*sources, error) {
 		}
 		src.uses[at] = l
 		for _, p := range patterns {
-			l.wanted = append(l.wanted, wanted{step, at, p, optional})
+			l.wanted = append(l.wanted, wanted{step, at.mount >= 0, p, optional})
 		}
 	}
 	for _, step := range s.steps {
@@ -164,6 +164,18 @@ func (l *localSource) read(ctx context.Context, epoch int64) (stage.Errors, erro
 	return nil, err
 }
 
+// find returns what a path of a copy, or the literal path of a mount, selects.
+func (l *localSource) find(p string, literal bool) ([]found, error) {
+	if !literal || p == "." {
+		return match(l.root, p)
+	}
+	f, err := follow(l.root, p)
+	if err != nil || f.node == nil {
+		return nil, err
+	}
+	return []found{f}, nil
+}
+
 // selectWanted finds the paths that the patterns select. Without digests the
 // listing is tree enough to match patterns and follow links.
 func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
@@ -186,9 +198,9 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 	selected := selection{}
 	var errs stage.Errors
 	for _, w := range l.wanted {
-		matches, err := match(skeleton, w.pattern)
+		matches, err := (&localSource{root: skeleton}).find(w.pattern, w.literal)
 		if err == nil && len(matches) == 0 && !w.optional {
-			err = l.missing(w.pattern)
+			err = l.missing(w.pattern, w.literal)
 		}
 		if err != nil {
 			errs = append(errs, w.step.Fail(err, ""))
@@ -202,8 +214,8 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 }
 
 // missing explains why a pattern found nothing.
-func (l *localSource) missing(pattern string) error {
-	if isPattern(pattern) {
+func (l *localSource) missing(pattern string, literal bool) error {
+	if !literal && isPattern(pattern) {
 		return &MissingError{Path: pattern, Source: l.files.String(), Why: fmt.Sprintf("no file matches the pattern %q in %s", pattern, l.files)}
 	}
 	verdict, err := l.files.Why(pattern)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -55,6 +56,9 @@ func grep(p *proc, args []string) error {
 		if len(operands) == 0 {
 			return exitStatus(1)
 		}
+	}
+	if g.has("s") {
+		operands = g.readable(operands)
 	}
 	if err := p.inputs(operands, g.file); err != nil {
 		return err
@@ -135,6 +139,27 @@ func (g *grepper) compile(operands []string) ([]string, error) {
 	re.Longest()
 	g.re = re
 	return operands, nil
+}
+
+// readable leaves out, without a message but with the status that it has, what cannot be opened.
+func (g *grepper) readable(names []string) []string {
+	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		if name == "-" {
+			return false
+		}
+		f, err := os.Open(name)
+		if err == nil {
+			f.Close()
+		}
+		return err != nil
+	})
+	if len(kept) < len(names) {
+		g.p.failed = true
+		if len(kept) == 0 {
+			return []string{os.DevNull} // no name at all would be the standard input
+		}
+	}
+	return kept
 }
 
 // expand names the regular files below the operands.

@@ -64,10 +64,15 @@ func sed(p *proc, args []string) error {
 		operands = []string{"-"}
 	}
 	status, err := run.files(p, operands)
-	if err == nil && status != 0 {
+	switch {
+	case err != nil:
+		return err
+	case status != 0:
 		return exitStatus(status)
+	case p.failed:
+		return exitStatus(2) // as POSIX leaves it to, and GNU has it, for a file that cannot be read
 	}
-	return err
+	return nil
 }
 
 // sedInPlace writes each file anew beside it and moves the result there, with the old mode.
@@ -79,6 +84,9 @@ func sedInPlace(p *proc, script *sedScript, quiet bool, suffix string, files []s
 		if err := sedReplace(p, script, quiet, suffix, name); err != nil {
 			p.warn(err)
 		}
+	}
+	if p.failed {
+		return exitStatus(2)
 	}
 	return nil
 }

@@ -255,7 +255,7 @@ func (p *sedParser) delimited(delim byte, pattern bool) (string, error) {
 			i++
 			if p.s[i] != delim {
 				out.WriteByte('\\')
-			} else if pattern && strings.IndexByte(`.*[]^$+?(){}|`, delim) >= 0 && p.s[i] == delim {
+			} else if pattern && p.special(delim) {
 				out.WriteByte('\\')
 			}
 			out.WriteByte(p.s[i])
@@ -271,6 +271,11 @@ func (p *sedParser) delimited(delim byte, pattern bool) (string, error) {
 		}
 	}
 	return "", usagef("unterminated `s', `y' or address: no closing `%c'", delim)
+}
+
+// special reports whether c unescaped means more than itself in a pattern: in a basic one, a backslash is what gives some their meaning.
+func (p *sedParser) special(c byte) bool {
+	return strings.IndexByte(".*[]^$", c) >= 0 || p.extended && strings.IndexByte("+?(){}|", c) >= 0
 }
 
 func (p *sedParser) substitution(c *sedCommand) error {

@@ -1,0 +1,134 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// cacheDirs takes the directories of a step's cache mounts, which outlive the build, by
+// the index of the mount. Each directory has a lock: a shared mount holds it together
+// with others, a locked one alone, and a private one takes the first directory that
+// nobody holds. Locks are taken in the order of their names, so that no two steps
+// wait for each other.
+func (s *session) cacheDirs(ctx context.Context, set *mountSet, op *stage.RunOp) (map[int]string, error) {
+	type wanted struct {
+		index  int
+		name   string
+		mount  stage.Mount
+		locked bool
+	}
+	var list []wanted
+	locked := map[string]bool{}
+	for i, m := range op.Mounts {
+		if m.Type == stage.MountCache {
+			name := cache.NewKey("cache mount", 1).String("id", m.ID).Sum().Hex()
+			list = append(list, wanted{index: i, name: name, mount: m})
+			locked[name] = locked[name] || m.Sharing == stage.Locked
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	private, _, err := s.dirs()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(list, func(a, b wanted) int { return cmp.Compare(a.name, b.name) })
+	dirs := map[int]string{}
+	held := map[string]bool{}
+	for _, w := range list {
+		parent := filepath.Join(private, "mounts", strconv.Itoa(os.Getuid()), w.name)
+		err := os.MkdirAll(parent, 0o700)
+		dir := filepath.Join(parent, "0")
+		switch {
+		case err != nil:
+		case w.mount.Sharing == stage.Private:
+			dir, err = takePrivate(ctx, set, parent)
+		case !held[w.name]:
+			held[w.name] = true
+			mode := lockShared
+			if locked[w.name] {
+				mode = lockExclusive
+			}
+			err = set.lock(ctx, dir+".lock", mode)
+		}
+		if err == nil {
+			err = makeCacheDir(ctx, parent, dir, w.mount)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cache mount %s: %w", w.mount.Target, err)
+		}
+		dirs[w.index] = dir
+	}
+	return dirs, nil
+}
+
+// lock takes a lock that the step holds until it ends.
+func (m *mountSet) lock(ctx context.Context, path string, mode lockMode) error {
+	unlock, err := lockFile(ctx, path, mode)
+	if err == nil {
+		m.releases = append(m.releases, unlock)
+	}
+	return err
+}
+
+func takePrivate(ctx context.Context, set *mountSet, parent string) (string, error) {
+	for i := 0; ; i++ {
+		dir := filepath.Join(parent, strconv.Itoa(i))
+		if err := set.lock(ctx, dir+".lock", lockNow); !errors.Is(err, errLocked) {
+			return dir, err
+		}
+	}
+}
+
+// makeCacheDir makes the directory with the owner and mode of the first mount that asks
+// for it. It appears with both or not at all.
+func makeCacheDir(ctx context.Context, parent, dir string, m stage.Mount) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	unlock, err := lockFile(ctx, filepath.Join(parent, "make.lock"), lockExclusive)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	temp := filepath.Join(parent, "new")
+	if err := errors.Join(removeAll(temp), os.Mkdir(temp, 0o700)); err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 {
+		uid, gid := ids(m.Owner)
+		if err := os.Chown(temp, int(uid), int(gid)); err != nil {
+			return err
+		}
+	}
+	mode := fs.FileMode(0o755)
+	if m.Mode != 0 {
+		mode = fileMode(m.Mode)
+	}
+	return errors.Join(os.Chmod(temp, mode), os.Rename(temp, dir))
+}
+
+// fileMode spells the permission bits of chmod(2) as package fs does.
+func fileMode(mode uint32) fs.FileMode {
+	m := fs.FileMode(mode & 0o777)
+	for bit, f := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if mode&bit != 0 {
+			m |= f
+		}
+	}
+	return m
+}
