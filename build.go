@@ -91,6 +91,12 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	done := false
+	defer func() {
+		if !done { // a panic, of a caller's sink or resolver for instance, closes too
+			_ = b.close()
+		}
+	}()
 	res, err := b.executor.Execute(ctx, g, b.request(o))
 	if err != nil {
 		return nil, errors.Join(err, b.close())
@@ -104,6 +110,7 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 			return nil, errors.Join(err, r.Close())
 		}
 	}
+	done = true
 	return r, nil
 }
 
@@ -138,6 +145,11 @@ func (b *builder) request(o Options) stage.Request {
 }
 
 func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, *builder, error) {
+	for i, sink := range o.Sinks {
+		if sink == nil {
+			return nil, nil, fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
+		}
+	}
 	bases := &bases{client: registry.NewClient(o.Registry), images: map[imageKey]v1.Image{}}
 	if o.Resolver == nil {
 		o.Resolver = bases

@@ -179,6 +179,7 @@ func TestBuildMistakes(t *testing.T) {
 		{"bad reference", stage.From("Not A Reference"), stagewright.Options{}, []string{"build_test.go:", "Not A Reference"}},
 		{"output holds something else", stage.Scratch().File("/f", "x"), stagewright.Options{Sinks: []image.Sink{layout.Dir(mine, "a:1")}}, []string{mine}},
 		{"foreign platform", stage.Scratch().Run("true"), stagewright.Options{Platforms: platform.MustParseSet("linux/s390x")}, []string{"build_test.go:", "linux/s390x", "OnBuildPlatform"}},
+		{"nil sink", stage.Scratch(), stagewright.Options{Sinks: []image.Sink{nil}}, []string{"Sinks[0] is nil"}},
 		{"value that nobody declares", stage.Scratch(), stagewright.Options{Args: map[string]string{"VERSION": "1"}}, []string{"VERSION", "arg.New"}},
 	}
 	for _, test := range tests {

@@ -4,8 +4,10 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -54,11 +56,21 @@ func narrowAccess(dir string) error {
 	return os.Chmod(dir, mode&^0o022)
 }
 
-// checkAccess refuses a store that every user of the machine may change.
+// checkAccess refuses a store that somebody else may change: one that belongs to
+// another user than this one or root, or that every user may write to, and one of
+// whose own directories is a link.
 func checkAccess(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return fmt.Errorf("it belongs to user %d, who decides what is in it, and this is user %d; name a cache directory of your own", st.Uid, os.Geteuid())
+	}
+	for _, name := range []string{blobsDir, recordsDir, tmpDir, leasesDir, privateDir} {
+		if sub, err := os.Lstat(filepath.Join(dir, name)); err == nil && !sub.IsDir() {
+			return fmt.Errorf("%s in it is not a directory; remove it, and everything else there if you did not put it there", name)
+		}
 	}
 	if info.Mode().Perm()&0o002 != 0 {
 		return errors.New("every user may write to this directory, and so decide what is in your images; chmod o-w it, after removing what is in it if you do not trust them")

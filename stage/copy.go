@@ -24,7 +24,7 @@ func (p Paths) list() []string { return strings.Split(string(p), "\x00") }
 //
 // Files of the context belong to 0:0 and have mode 0755 when their owner may
 // execute them, else 0644; directories have 0755. Neither umask nor the ids of
-// this machine reach the image. Paths are relative to the context and cannot
+// this machine reach the image. A named pipe is copied as one; a socket is left out. Paths are relative to the context and cannot
 // leave it; a path or a wildcard that matches nothing is an error.
 func (s Stage) Copy(paths Paths, dest string, opts ...CopyOption) Stage {
 	return s.then(here(), newCopy(Context(), paths, dest, opts))

@@ -26,7 +26,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "stage %s: ", e.Stage)
 	}
 	if e.Step != "" {
-		fmt.Fprintf(&b, "%s: ", e.Step)
+		fmt.Fprintf(&b, "%s: ", shorten(e.Step))
 	}
 	b.WriteString(e.Err.Error())
 	if e.Fix != "" {
@@ -34,6 +34,17 @@ func (e *Error) Error() string {
 		b.WriteString(e.Fix)
 	}
 	return b.String()
+}
+
+// maxStepText is how much of a step's text an error repeats: a generated command can
+// have any length.
+const maxStepText = 300
+
+func shorten(text string) string {
+	if len(text) <= maxStepText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxStepText], "") + "…"
 }
 
 // Unwrap returns what is wrong.

@@ -126,7 +126,7 @@ func TmpfsMount(target string, size int64, opts ...MountOption) RunOption {
 
 // SecretMount gives the step the secret id as the file /run/secrets/ID, mode
 // 0400. The value comes from the build's options; it is in no layer, no key and
-// no history. A secret that the options lack is an error unless OptionalSecret is
+// no history. What the step itself prints is not searched for it. A secret that the options lack is an error unless OptionalSecret is
 // given.
 func SecretMount(id string, opts ...MountOption) RunOption {
 	return mount(Mount{Type: MountSecret, ID: id, Target: "/run/secrets/" + id}, opts)

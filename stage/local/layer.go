@@ -58,7 +58,7 @@ func (s *session) layer(ctx context.Context, d *demand, id int) (*layerRecord, e
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("local: layer of %s: %w", s.steps[id].Text, err)
+			return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), "")
 		}
 		return &rec, save(ctx, s, key, rec)
 	})

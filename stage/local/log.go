@@ -2,7 +2,6 @@ package local
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,6 +25,7 @@ type log struct {
 	mu   sync.Mutex
 	file *os.File // nil before the first output
 	path string   // empty before the first output
+	err  error    // why the file is not whole; a step does not fail for its log
 	last []byte
 }
 
@@ -66,13 +66,11 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	l := w.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file == nil {
-		if err := l.create(); err != nil {
-			return 0, fmt.Errorf("local: log of the step: %w", err)
-		}
+	if l.file == nil && l.err == nil {
+		l.err = l.create()
 	}
-	if n, err := l.file.Write(p); err != nil {
-		return n, fmt.Errorf("local: log of the step: %w", err)
+	if l.err == nil {
+		_, l.err = l.file.Write(p)
 	}
 	l.last = append(l.last, p...)
 	if len(l.last) > 2*tailSize {
@@ -96,8 +94,25 @@ func (l *log) tail() string {
 	return string(t)
 }
 
+// whole returns the path of the whole output, empty when there is none.
+func (l *log) whole() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return ""
+	}
+	return l.path
+}
+
+// close ends the log. One that could not be written whole is not kept: on a full disk it
+// would only be in the way.
 func (l *log) close() {
-	if l.file != nil {
-		l.file.Close()
+	if l.file == nil {
+		return
+	}
+	l.file.Close()
+	if l.err != nil {
+		os.Remove(l.path)
+		l.path = ""
 	}
 }

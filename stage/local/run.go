@@ -124,7 +124,7 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 		return nil, explain(err)
 	}
 	if !status.Success() {
-		return nil, &stage.ExitError{Argv: spec.Args, Code: status.Code, Signal: status.Signal, Tail: log.tail(), Log: log.path}
+		return nil, &stage.ExitError{Argv: spec.Args, Code: status.Code, Signal: status.Signal, Tail: log.tail(), Log: log.whole()}
 	}
 	return s.adopt(ctx, upper, parent)
 }
