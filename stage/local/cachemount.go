@@ -22,10 +22,9 @@ import (
 // wait for each other.
 func (s *session) cacheDirs(ctx context.Context, set *mountSet, op *stage.RunOp) (map[int]string, error) {
 	type wanted struct {
-		index  int
-		name   string
-		mount  stage.Mount
-		locked bool
+		index int
+		name  string
+		mount stage.Mount
 	}
 	var list []wanted
 	locked := map[string]bool{}
