@@ -14,8 +14,9 @@
 //
 // Evaluation is demand-driven: it begins at the targets and goes down only where
 // the cache has no answer. Every step has a recipe key: what was asked, on top of
-// the recipe keys of what it stands on. A recipe that is known is not looked at
-// further. A Run step that misses has a second, content key: what was asked, on
+// the recipe keys of what it stands on. A target whose layers are known by its recipe
+// is not looked at further; a step below it is a hit when its recipe is known and was
+// made on the files that it stands on now. A Run step that misses has a second, content key: what was asked, on
 // top of the digests of the files that it sees, without modification times. So an
 // upstream step that was rewritten but gives the same files changes nothing
 // downstream. Steps with the same key run once, however many stages have them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -157,9 +158,7 @@ func (s *session) chain(id int) (chain []int, base int) {
 	for ; s.steps[id].Parent >= 0; id = s.steps[id].Parent {
 		chain = append(chain, id)
 	}
-	for i, j := 0, len(chain)-1; i < j; i, j = i+1, j-1 {
-		chain[i], chain[j] = chain[j], chain[i]
-	}
+	slices.Reverse(chain)
 	return chain, id
 }
 
@@ -175,15 +174,14 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, steps []in
 	if ok && len(rec.Layers) == len(steps) && s.complete(ctx, rec) {
 		return rec.Layers, nil
 	}
-	// The stage is evaluated first, top down, so that a step whose result is known
-	// keeps those below it from being looked at; then its layers, side by side.
+	// The stage is evaluated first, then its layers, side by side.
 	if _, err := s.outcome(ctx, d, id); err != nil {
 		return nil, err
 	}
 	inputs := make([]dag.Input[task, any], len(steps))
 	for i, step := range steps {
 		inputs[i] = dag.Input[task, any]{
-			Key:  task{kind: kindLayer, step: step, key: cache.Key{1}},
+			Key:  task{kind: kindImageLayer, step: step},
 			Task: func(ctx context.Context, d *demand) (any, error) { return s.layer(ctx, d, step) },
 		}
 	}

@@ -47,15 +47,16 @@ type session struct {
 type kind uint8
 
 const (
-	kindOutcome kind = iota // the step's record, from the cache or made now
-	kindTree                // the files after the step
-	kindBranch              // the same, demanded beside others
-	kindGate                // the outcome, demanded by a gate
-	kindLower               // the directory of the step's changes
-	kindLayer               // the compressed layer of the step's changes
-	kindBase                // the layers of a base image, indexed
-	kindExecute             // one execution of a content key
-	kindImage               // the layers of a target
+	kindOutcome    kind = iota // the step's record, from the cache or made now
+	kindTree                   // the files after the step
+	kindBranch                 // the same, demanded beside others
+	kindGate                   // the outcome, demanded by a gate
+	kindLower                  // the directory of the step's changes
+	kindLayer                  // the compressed layer of the step's changes
+	kindImageLayer             // the same, demanded beside others
+	kindBase                   // the layers of a base image, indexed
+	kindExecute                // one execution of a content key
+	kindImage                  // the layers of a target
 )
 
 // task names one value of the evaluation: of a step, or of a key that several
