@@ -17,6 +17,7 @@ type ContentError struct {
 	WantSize, GotSize int64   // GotSize is at most WantSize+1: reading stops there
 }
 
+// Error tells what is wrong, and where.
 func (e *ContentError) Error() string {
 	if e.Got == (v1.Hash{}) {
 		if e.GotSize > e.WantSize {

@@ -134,6 +134,7 @@ type PlatformError struct {
 	Have []platform.Platform
 }
 
+// Error tells what is wrong, and where.
 func (e *PlatformError) Error() string {
 	if len(e.Have) == 0 {
 		return fmt.Sprintf("it has no image for %s, and names no other platform", e.Want)

@@ -45,6 +45,7 @@ type LimitError struct {
 	Max  int64  // the limit
 }
 
+// Error tells what is wrong, and where.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("snapshot: %q: more than %d %s", e.Path, e.Max, e.What)
 }
@@ -55,6 +56,7 @@ type UpperError struct {
 	Filesystem string // its filesystem, "overlayfs" for instance
 }
 
+// Error tells what is wrong, and where.
 func (e *UpperError) Error() string {
 	return fmt.Sprintf("snapshot: %s is on %s, where overlayfs accepts no upper directory; put the cache on a local filesystem (ext4, xfs, btrfs) "+
 		"or set Options.UpperDir to a tmpfs such as /dev/shm", e.Dir, e.Filesystem)
@@ -67,6 +69,7 @@ type SizeError struct {
 	Got  int64  // bytes that came; one more than Want when the reader had not ended there
 }
 
+// Error tells what is wrong, and where.
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("snapshot: %q: the content has %d bytes where the tree says %d", e.Path, e.Got, e.Want)
 }

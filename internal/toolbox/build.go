@@ -28,6 +28,7 @@ type GoError struct {
 	Err error
 }
 
+// Error tells what is wrong, and where.
 func (e *GoError) Error() string {
 	if e.Go == "" {
 		return fmt.Sprintf("toolbox: no go command: %v; %s", e.Err, e.Fix)

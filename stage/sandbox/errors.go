@@ -13,6 +13,7 @@ type InvalidSpecError struct {
 	Reason string // what is wrong with it and what it should be
 }
 
+// Error tells what is wrong, and where.
 func (e *InvalidSpecError) Error() string {
 	return "sandbox: invalid spec: " + e.Field + " " + e.Reason
 }
@@ -25,6 +26,7 @@ type UnavailableError struct {
 	Err   error  // what the kernel said, may be nil
 }
 
+// Error tells what is wrong, and where.
 func (e *UnavailableError) Error() string {
 	s := "sandbox: cannot run processes here: " + e.Cause
 	if e.Err != nil {
@@ -36,6 +38,7 @@ func (e *UnavailableError) Error() string {
 	return s
 }
 
+// Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // NotFoundError reports that no file in the root is the command that
@@ -46,6 +49,7 @@ type NotFoundError struct {
 	NoEnv bool     // Name has no slash and Env no PATH
 }
 
+// Error tells what is wrong, and where.
 func (e *NotFoundError) Error() string {
 	s := "sandbox: command " + strconv.Quote(e.Name) + " not found in the root"
 	if e.NoEnv {
@@ -68,10 +72,12 @@ type ExecError struct {
 	Err         error  // what execve said
 }
 
+// Error tells what is wrong, and where.
 func (e *ExecError) Error() string {
 	return fmt.Sprintf("sandbox: cannot execute %s: %s (%v)", e.Path, e.Reason, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *ExecError) Unwrap() error { return e.Err }
 
 // DirError reports that Spec.Dir cannot be entered.
@@ -80,10 +86,12 @@ type DirError struct {
 	Err error
 }
 
+// Error tells what is wrong, and where.
 func (e *DirError) Error() string {
 	return fmt.Sprintf("sandbox: cannot enter the working directory %s of the root: %v", e.Dir, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *DirError) Unwrap() error { return e.Err }
 
 // MountError reports that one of Spec.Mounts could not be made.
@@ -95,6 +103,7 @@ type MountError struct {
 	Err    error
 }
 
+// Error tells what is wrong, and where.
 func (e *MountError) Error() string {
 	s := fmt.Sprintf("sandbox: mount %d on %s", e.Index, e.Target)
 	if e.Source != "" {
@@ -103,6 +112,7 @@ func (e *MountError) Error() string {
 	return s + ": " + e.Op + ": " + e.Err.Error()
 }
 
+// Unwrap returns the cause.
 func (e *MountError) Unwrap() error { return e.Err }
 
 // UnmappedIDError reports that a Spec needs a user or group id that the
@@ -114,6 +124,7 @@ type UnmappedIDError struct {
 	Group bool
 }
 
+// Error tells what is wrong, and where.
 func (e *UnmappedIDError) Error() string {
 	kind := "user"
 	if e.Group {
