@@ -9,7 +9,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
@@ -181,12 +180,4 @@ func missingInTree(root *tree.Node, p, where string) error {
 		names, more = names[:8], ", …"
 	}
 	return &MissingError{Path: "/" + p, Source: where, Why: fmt.Sprintf("%q is not in %s; that directory has %s%s", "/"+p, where, strings.Join(names, ", "), more)}
-}
-
-func parseMode(octal string) (uint32, error) {
-	mode, err := strconv.ParseUint(octal, 8, 32)
-	if err != nil || mode > 0o7777 {
-		return 0, fmt.Errorf("mode %q; want an octal number up to 7777", octal)
-	}
-	return uint32(mode), nil
 }

@@ -17,8 +17,8 @@ func isNotThere(err error) bool {
 // attributes are what a copy gives to the files that it makes.
 type attributes struct {
 	epoch int64
-	owner *owner  // nil keeps the source's
-	mode  *uint32 // nil keeps the source's
+	owner *owner      // nil keeps the source's
+	mode  *modeChange // nil keeps the source's
 }
 
 type owner struct{ uid, gid uint32 }
@@ -31,7 +31,7 @@ func (a attributes) of(n *tree.Node) tree.Meta {
 		m.UID, m.GID = a.owner.uid, a.owner.gid
 	}
 	if a.mode != nil && n.Kind() != tree.Symlink {
-		m.Mode = *a.mode
+		m.Mode = a.mode.of(m.Mode, n.IsDir())
 	}
 	return m
 }

@@ -319,11 +319,9 @@ func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, 
 		return nil, err
 	}
 	if op.Chmod != "" {
-		mode, err := parseMode(op.Chmod)
-		if err != nil {
+		if a.mode, err = parseMode(op.Chmod); err != nil {
 			return nil, err
 		}
-		a.mode = &mode
 	}
 	return copyAll(parent, list, op.Dest, a)
 }

@@ -1,0 +1,173 @@
+package local
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// modeChange is what Chmod asks for: a mode, or changes of the mode that a file has.
+type modeChange struct {
+	absolute bool
+	mode     uint32 // when absolute
+	steps    []modeStep
+}
+
+// modeStep is one operator of a symbolic mode with one kind of operand.
+type modeStep struct {
+	op   byte   // '+', '-', '='
+	who  uint32 // the bits that may change
+	perm uint32 // the bits of the operand
+	from uint8  // shift of the class that is copied, plus one; 0 when perm counts
+	exec bool   // the operand is X
+}
+
+// The classes of a mode. Sticky belongs to none: only an operand t reaches it.
+const (
+	modeUser   = 0o4700
+	modeGroup  = 0o2070
+	modeOther  = 0o0007
+	modeAll    = modeUser | modeGroup | modeOther
+	modeSticky = 0o1000
+	modeExec   = 0o0111
+)
+
+// parseMode reads an octal mode up to 7777 or a symbolic one as chmod(1) of BSD and
+// BuildKit describe it: clauses with commas between them, each of classes (u, g, o,
+// a, or none for all), and operators (+, -, =) with permissions (r, w, x, X, s, t)
+// or classes to copy from.
+func parseMode(text string) (*modeChange, error) {
+	if text != "" && text[0] >= '0' && text[0] <= '9' {
+		mode, err := strconv.ParseUint(text, 8, 32)
+		if err != nil || mode > 0o7777 {
+			return nil, fmt.Errorf("mode %q; want an octal number up to 7777, or a symbolic mode such as u+rwX,go-w", text)
+		}
+		return &modeChange{absolute: true, mode: uint32(mode)}, nil
+	}
+	c := &modeChange{}
+	for clause := range strings.SplitSeq(text, ",") {
+		if !c.clause(clause) {
+			return nil, fmt.Errorf("mode %q: %q is no symbolic mode; want one such as u+rwX,go-w, or an octal number up to 7777", text, clause)
+		}
+	}
+	return c, nil
+}
+
+// clause reads classes and the operators that follow them.
+func (c *modeChange) clause(s string) bool {
+	var who uint32
+	for ; s != "" && strings.IndexByte("ugoa", s[0]) >= 0; s = s[1:] {
+		who |= map[byte]uint32{'u': modeUser, 'g': modeGroup, 'o': modeOther, 'a': modeAll}[s[0]]
+	}
+	if s == "" {
+		return false
+	}
+	for s != "" {
+		op := s[0]
+		if strings.IndexByte("+-=", op) < 0 {
+			return false
+		}
+		end := strings.IndexAny(s[1:], "+-=") + 1
+		if end == 0 {
+			end = len(s)
+		}
+		if !c.operands(op, who, s[1:end]) {
+			return false
+		}
+		s = s[end:]
+	}
+	return true
+}
+
+// operands reads what follows one operator. As in setmode(3) of BSD, an operand t makes
+// sticky one of the classes, which are then no longer all.
+func (c *modeChange) operands(op byte, who uint32, s string) bool {
+	var perm uint32
+	exec, cleared := false, op != '='
+	emit := func(last bool) {
+		bits, clear := who, who
+		if who == 0 {
+			bits, clear = 0o7777, modeAll
+		}
+		if perm != 0 || last && !cleared {
+			sign := op
+			if op == '=' {
+				c.steps = append(c.steps, modeStep{op: '-', who: clear, perm: 0o7777})
+				sign = '+'
+			}
+			c.steps = append(c.steps, modeStep{op: sign, who: bits, perm: perm})
+		}
+		if exec {
+			c.steps = append(c.steps, modeStep{op: '+', who: bits, exec: true})
+		}
+		perm, exec = 0, false
+	}
+	notOther := who == 0 || who&^modeOther != 0
+	for _, p := range []byte(s) {
+		switch p {
+		case 'r':
+			perm |= 0o444
+		case 'w':
+			perm |= 0o222
+		case 'x':
+			perm |= modeExec
+		case 'X':
+			if op == '-' {
+				perm |= modeExec
+			} else {
+				exec = true
+			}
+		case 's':
+			if notOther {
+				perm |= 0o6000
+			}
+		case 't':
+			if notOther {
+				perm |= modeSticky
+				who |= modeSticky
+			}
+		case 'u', 'g', 'o':
+			emit(false)
+			cleared = true
+			bits := who
+			if who == 0 {
+				bits = modeAll
+			}
+			c.steps = append(c.steps, modeStep{op: op, who: bits & 0o777, from: map[byte]uint8{'u': 7, 'g': 4, 'o': 1}[p]})
+		default:
+			return false
+		}
+	}
+	emit(true)
+	return true
+}
+
+// of returns the mode that a file with the given mode gets.
+func (c *modeChange) of(mode uint32, dir bool) uint32 {
+	if c.absolute {
+		return c.mode
+	}
+	was := mode
+	for _, s := range c.steps {
+		perm := s.perm
+		switch {
+		case s.from != 0:
+			class := mode >> (s.from - 1) & 7
+			perm = class<<6 | class<<3 | class
+			if s.op == '=' {
+				mode &^= s.who
+			}
+		case s.exec:
+			if was&modeExec == 0 && !dir {
+				continue
+			}
+			perm = modeExec
+		}
+		if s.op == '-' {
+			mode &^= perm & s.who
+		} else {
+			mode |= perm & s.who
+		}
+	}
+	return mode
+}
