@@ -36,8 +36,16 @@ type Options struct {
 	Platforms platform.Set
 	// Secrets are the values for SecretMount and SecretEnv, by id.
 	Secrets map[string]stage.Secret
+	// SSH are the agents for SSHMount, by id.
+	SSH map[string]stage.SSHAgent
 	// Stages are further stages that stage.Named can find.
 	Stages []stage.Stage
+	// OnBuild runs the ONBUILD triggers of base images; see stage.Options. Give
+	// dockerfile.OnBuild of package stage/dockerfile.
+	OnBuild func(triggers []string, s stage.Stage) (stage.Stage, error)
+	// Policy sees each reference of an image before it is resolved, and may refuse or
+	// replace it; see stage.Options.
+	Policy func(ctx context.Context, ref string, p platform.Platform) (string, error)
 	// Sinks are where the image goes once everything is built, one after the
 	// other.
 	Sinks []image.Sink
@@ -141,7 +149,7 @@ func (b *builder) close() error {
 }
 
 func (b *builder) request(o Options) stage.Request {
-	return stage.Request{Context: o.Context, Secrets: o.Secrets, Progress: o.Progress}
+	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, Progress: o.Progress}
 }
 
 func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, *builder, error) {
@@ -159,6 +167,7 @@ func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, 
 	}
 	g, err := stage.Compile(ctx, []stage.Stage{target}, stage.Options{
 		Args: o.Args, Platforms: o.Platforms, Resolver: o.Resolver, Stages: o.Stages,
+		OnBuild: o.OnBuild, Policy: o.Policy,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -81,6 +81,22 @@ func (r *Result) FilesOf(s stage.Stage) (fs.FS, error) {
 	return r.Files(step)
 }
 
+// OutputOf returns what the last Run step of a stage wrote; the step must have the option
+// stage.Capture. Configuration steps after it do not matter.
+func (r *Result) OutputOf(s stage.Stage) (stage.RunOutput, error) {
+	id, err := r.step(s)
+	if err != nil {
+		return stage.RunOutput{}, err
+	}
+	steps := r.graph.Steps()
+	for at := id; at >= 0; at = steps[at].Parent {
+		if _, ok := steps[at].Op.(*stage.RunOp); ok {
+			return stage.OutputOf(r.Result, at)
+		}
+	}
+	return stage.RunOutput{}, fmt.Errorf("%w: %s has no Run step", stage.ErrUnknownStage, s)
+}
+
 func (r *Result) step(s stage.Stage) (int, error) {
 	step, ok := r.graph.Step(s, r.graph.Targets()[0].Platform)
 	if !ok {

@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -149,7 +151,15 @@ func (c *compiler) resolveBase(ref string, p platform.Platform) (base BaseImage,
 
 // ask asks the Resolver and checks its answer: a step's key stands on the digest.
 func (c *compiler) ask(r *resolved, key baseKey) {
-	r.image, r.err = c.opts.Resolver.Resolve(c.ctx, key.ref, key.platform)
+	ref := key.ref
+	if c.opts.Policy != nil {
+		if ref, r.err = c.opts.Policy(c.ctx, ref, key.platform); r.err == nil && ref == "" {
+			r.err = errors.New("the policy gives an empty reference")
+		}
+	}
+	if r.err == nil {
+		r.image, r.err = c.opts.Resolver.Resolve(c.ctx, ref, key.platform)
+	}
 	if r.err == nil {
 		if err := r.image.Digest.Validate(); err != nil {
 			r.err = fmt.Errorf("the resolver gives the digest %q: %w", r.image.Digest, err)
@@ -180,19 +190,21 @@ func (c *compiler) allHeads() []*link {
 // globalScope is what the reference of a base sees: the arguments of FromArgs
 // and the platform's.
 func (c *compiler) globalScope(r *root, p platform.Platform, report bool) *scope {
-	sc := &scope{cfg: &image.Config{}, vars: c.platformVars(p), reference: true}
-	c.declareAll(sc, r.args, declKey{root: r}, r.at, c.label(r), p, report)
+	sc := &scope{cfg: &image.Config{}, vars: c.platformVars(p), reference: true, rules: r.rules}
+	c.declareAll(sc, r.args, declKey{root: r}, r.at, r, p, report)
 	return sc
 }
 
 // declareAll adds arguments with their values to a scope. Mistakes are reported
 // once, when report is set.
-func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, label string, p platform.Platform, report bool) {
+func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, r *root, p platform.Platform, report bool) {
+	label := c.label(r)
+	c.compatible = c.compatible || sc.rules != nil
 	for i, a := range args {
 		key.index = i
 		d := c.declarations[key]
 		if d == nil {
-			d = &declaration{arg: a, at: at, stage: label}
+			d = &declaration{arg: a, at: at, stage: label, free: sc.rules != nil}
 			c.declarations[key] = d
 		}
 		if report && !d.counted {
@@ -200,6 +212,9 @@ func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, l
 			c.order = append(c.order, d)
 		}
 		value, set, err := c.argValue(sc, a, p)
+		if !set && err == nil && sc.rules != nil && !sc.reference {
+			value, set = c.globalScope(r, p, false).lookup(a.Name())
+		}
 		if err != nil && report {
 			c.fail(at, label, "ARG "+a.Name(), err, "")
 			d.used = true // one mistake, one report
@@ -226,6 +241,9 @@ func (c *compiler) argValue(sc *scope, a arg.Arg, p platform.Platform) (string, 
 	}
 	if v, ok := c.platformArgs(p)[a.Name()]; ok {
 		return v, true, a.Check(v)
+	}
+	if a.Name() == "TARGETSTAGE" && sc.rules != nil {
+		return cmp.Or(sc.rules.Target, "default"), true, nil
 	}
 	if a.IsRequired() {
 		takes := strings.TrimPrefix(a.Describe(), a.Name()+": ")
@@ -274,13 +292,23 @@ func (c *compiler) platformArgs(p platform.Platform) map[string]string {
 // isPredefined reports whether Docker gives the argument a meaning of its own,
 // so that a value for it needs no declaration.
 func isPredefined(name string) bool {
-	switch strings.ToUpper(name) {
-	case "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY":
+	if isProxy(name) {
 		return true
 	}
 	switch name {
 	case "SOURCE_DATE_EPOCH", "TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT", "TARGETOSVERSION",
-		"BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT", "BUILDOSVERSION":
+		"TARGETSTAGE", "BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT", "BUILDOSVERSION":
+		return true
+	}
+	return false
+}
+
+// isProxy reports whether Run steps get the argument without a declaration: the names
+// in upper or in lower case.
+func isProxy(name string) bool {
+	switch name {
+	case "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY",
+		"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy":
 		return true
 	}
 	return false

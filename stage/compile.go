@@ -31,6 +31,14 @@ type Options struct {
 	Resolver Resolver
 	// Stages are further stages that Named can find.
 	Stages []Stage
+	// OnBuild turns the ONBUILD triggers of a base into operations on the stage that
+	// it is given; dockerfile.OnBuild of package stage/dockerfile does. With nil a base
+	// that has triggers is a mistake, unless the stage says IgnoreOnBuild.
+	OnBuild func(triggers []string, s Stage) (Stage, error)
+	// Policy sees each reference before it is resolved, and returns it, another one
+	// to use instead, or an error that refuses it. It may be called several times for one
+	// reference and from several goroutines.
+	Policy func(ctx context.Context, ref string, p platform.Platform) (string, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -73,7 +81,7 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 		targets:        targets,
 		platforms:      map[platform.Platform]map[string]string{},
 		platformScopes: map[platform.Platform]*bindings{},
-		graph:          &Graph{points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
+		graph:          &Graph{stages: slices.Clone(targets), points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
 		states:         map[point]*state{},
 		visiting:       map[point]bool{},
 		declarations:   map[declKey]*declaration{},
@@ -151,6 +159,7 @@ type compiler struct {
 	baseSteps      map[baseKey]int
 	platforms      map[platform.Platform]map[string]string // platform arguments
 	platformScopes map[platform.Platform]*bindings         // the same as variables
+	compatible     bool                                    // a stage follows the rules of a Dockerfile, where a value that nobody takes is no mistake of the stages
 	choosing       int                                     // how many ForPlatform stages are being compiled inside each other
 }
 
@@ -182,29 +191,11 @@ func (c *compiler) label(r *root) string {
 
 func (c *compiler) target(s Stage, p platform.Platform) {
 	if s.last == nil {
-		c.fail(0, "", "", errZeroStage, "")
+		c.fail(mark{}, "", "", errZeroStage, "")
 		return
 	}
 	st := c.at(s.last, p)
 	c.graph.targets = append(c.graph.targets, Target{Stage: c.label(s.last.root), Platform: p, Step: st.step})
-}
-
-// effective returns the platform that a stage has when p is asked for: its own
-// pin, else that of the stage it is built from.
-func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
-	key := pinKey{r, p}
-	if e, ok := c.graph.pins[key]; ok {
-		return e
-	}
-	e := p
-	switch {
-	case r.pin != nil:
-		e = r.pin(c.opts.BuildPlatform)
-	case r.base != nil:
-		e = c.effective(r.base.root, p)
-	}
-	c.graph.pins[key] = e
-	return e
 }
 
 // at returns the state after a link, compiling what is not compiled yet. It
@@ -255,80 +246,63 @@ func (c *compiler) cycle(label string) string {
 	return strings.Join(path, " -> ")
 }
 
-// point names a link on a platform, for a target where the link can see it.
-func (c *compiler) point(l *link, p, target platform.Platform) point {
-	if p == target || !c.seesTarget(l) {
-		target = platform.Platform{}
-	}
-	return point{l, p, target}
-}
-
-// seesTarget reports whether what a link describes can depend on the target platform
-// beside its own: it, or something that it stands on or reads, declares a TARGET
-// argument or belongs to no platform of its own.
-func (c *compiler) seesTarget(l *link) bool {
-	if sees, ok := c.sees[l]; ok {
-		return sees
-	}
-	var todo []*link
-	sees := false
-	for x := l; x != nil; x = x.prev {
-		if known, ok := c.sees[x]; ok {
-			sees = known
-			break
-		}
-		todo = append(todo, x)
-	}
-	for _, x := range slices.Backward(todo) {
-		c.sees[x] = true // a stage that needs itself is a mistake, reported elsewhere
-		sees = sees || c.linkSeesTarget(x)
-		c.sees[x] = sees
-	}
-	return sees
-}
-
-func (c *compiler) linkSeesTarget(x *link) bool {
-	if x.prev == nil {
-		switch {
-		case x.root.choose != nil || x.root.named != "":
-			return true
-		case slices.ContainsFunc(x.root.args, isTarget) || strings.Contains(x.root.ref, "TARGET"):
-			return true
-		case x.root.base != nil:
-			return c.seesTarget(x.root.base)
-		}
-		return false
-	}
-	if op, ok := x.op.(*ArgOp); ok {
-		return slices.ContainsFunc(op.Args, isTarget)
-	}
-	for _, s := range c.references(x) {
-		if s.last != nil && (!c.pinned(s.last.root) || c.seesTarget(s.last)) {
-			return true
-		}
-	}
-	return false
-}
-
-// pinned reports whether a stage has the same platform whatever is asked for.
-func (c *compiler) pinned(r *root) bool {
-	for ; r.pin == nil; r = r.base.root {
-		if r.base == nil {
-			return false
-		}
-	}
-	return true
-}
-
-func isTarget(a arg.Arg) bool { return strings.HasPrefix(a.Name(), "TARGET") }
-
-// begin compiles the base of a stage.
+// begin compiles the base of a stage, with what it triggers.
 func (c *compiler) begin(l *link, p, target platform.Platform) *state {
+	st := c.base(l, p, target)
+	st.defaults, st.rules = nil, l.root.rules
+	if len(st.cfg.OnBuild) > 0 {
+		st = c.trigger(st, l, p, target)
+	}
+	return st
+}
+
+// trigger does what the ONBUILD instructions of a base ask for.
+func (c *compiler) trigger(st *state, l *link, p, target platform.Platform) *state {
+	r, triggers := l.root, st.cfg.OnBuild
+	st.edit(func(cfg *image.Config) { cfg.OnBuild = nil })
+	if r.ignoreOnBuild {
+		return st
+	}
+	if c.opts.OnBuild == nil {
+		c.fail(r.at, c.label(r), "", fmt.Errorf("the base has ONBUILD triggers: %s", strings.Join(triggers, "; ")), "give stage.Options.OnBuild (dockerfile.OnBuild runs them), or leave them alone with stage.IgnoreOnBuild")
+		return st
+	}
+	s, err := c.opts.OnBuild(triggers, Stage{last: l}.At(r.at.position()))
+	if err != nil {
+		c.fail(r.at, c.label(r), "ONBUILD", err, "")
+		return st
+	}
+	var links []*link
+	for x := s.last; x != l; x = x.prev {
+		if x == nil {
+			c.fail(r.at, c.label(r), "ONBUILD", errors.New("Options.OnBuild returned a stage that does not continue the one that it was given"), "")
+			return st
+		}
+		links = append(links, x)
+	}
+	if st.rules == nil {
+		st.rules = &DockerRules{} // triggers are texts of a Dockerfile
+	}
+	for _, x := range slices.Backward(links) {
+		st = c.next(st, x, p, target)
+	}
+	st.rules = r.rules
+	return st
+}
+
+// base compiles what a stage begins with.
+func (c *compiler) base(l *link, p, target platform.Platform) *state {
 	r := l.root
 	lost := &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 	if r.err != nil {
 		c.fail(r.at, c.label(r), "", r.err, "")
 		return lost
+	}
+	if r.pinText != "" {
+		if _, err := c.pin(r, target, true); err != nil {
+			c.fail(r.at, c.label(r), "FROM --platform="+r.pinText, err, "")
+			return lost
+		}
 	}
 	switch {
 	case r.base != nil:
@@ -384,6 +358,10 @@ func (c *compiler) choose(r *root, p platform.Platform) (Stage, bool) {
 func (c *compiler) next(before *state, l *link, p, target platform.Platform) *state {
 	st := &state{scope: before.scope, step: before.step, target: target}
 	st.deferred = nil
+	if op, ok := l.op.(*RunDefaultsOp); ok {
+		st.defaults = slices.Concat(st.defaults, op.Options)
+		return st
+	}
 	step := &Step{Stage: c.label(l.root), Platform: p, Parent: before.step, at: l.at}
 	if bad, ok := l.op.(*badOp); ok {
 		c.fail(l.at, step.Stage, bad.instruction, bad.err, bad.fix)
@@ -398,7 +376,7 @@ func (c *compiler) next(before *state, l *link, p, target platform.Platform) *st
 		c.fail(l.at, step.Stage, opName(l.op), err, "")
 		return st
 	}
-	step.Op, step.Config, step.Deferred = op, st.cfg, st.deferred
+	step.Op, step.Config, step.Author, step.Deferred = op, st.cfg, st.author, st.deferred
 	if _, needs := op.(*NeedsOp); !needs && step.History == "" {
 		step.History = step.Text
 	}
@@ -418,12 +396,12 @@ func (c *compiler) checkArguments() {
 	known := map[string]bool{}
 	for _, d := range c.order {
 		known[d.arg.Name()] = true
-		if !d.used {
+		if !d.used && !d.free {
 			c.fail(d.at, d.stage, "ARG "+d.arg.Name(), fmt.Errorf("argument %s is declared but nothing uses it", d.arg.Name()), "use it in a later step, or drop the declaration")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Args)) {
-		if known[name] || isPredefined(name) {
+		if known[name] || isPredefined(name) || c.compatible {
 			continue
 		}
 		names := slices.Sorted(maps.Keys(known))
@@ -433,6 +411,6 @@ func (c *compiler) checkArguments() {
 		} else if len(names) > 0 {
 			fix += "; declared are " + strings.Join(names, ", ")
 		}
-		c.fail(0, "", "", fmt.Errorf("a value is given for the argument %s, which no stage that is built declares", name), fix)
+		c.fail(mark{}, "", "", fmt.Errorf("a value is given for the argument %s, which no stage that is built declares", name), fix)
 	}
 }

@@ -102,6 +102,8 @@ func (e *ExitError) Error() string {
 }
 
 var (
+	// ErrTimeout says that a step took longer than its Timeout.
+	ErrTimeout = errors.New("timeout")
 	// ErrUnsupported says that an executor cannot do what a graph asks for,
 	// for example Run on an executor for files only.
 	ErrUnsupported = errors.New("not supported by this executor")

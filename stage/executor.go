@@ -26,11 +26,14 @@ type Executor interface {
 // Request is what a build needs beside its graph. The zero Request has no
 // context, no secrets and nobody who watches.
 type Request struct {
-	// Context is what Copy reads from: a DirSource or an FSSource. With nil a
-	// graph that copies from the context is an error.
+	// Context is what Copy reads from: a DirSource, an FSSource, a TarSource, an
+	// HTTPSource that is an archive, or a GitSource. With nil a graph that copies from the
+	// context is an error.
 	Context Source
 	// Secrets are the values for SecretMount and SecretEnv, by id.
 	Secrets map[string]Secret
+	// SSH are the agents for SSHMount, by id.
+	SSH map[string]SSHAgent
 	// Progress is told what happens, one event at a time.
 	Progress func(Event)
 }
@@ -54,6 +57,14 @@ func SecretFile(path string) Secret {
 	}
 }
 
+// SSHAgent is where an SSHMount leads: to the socket of a running agent, or to an agent
+// of the build's own that holds the private keys in the given files, which must have no
+// passphrase.
+type SSHAgent struct {
+	Socket string
+	Keys   []string
+}
+
 // Result is a finished build. What it hands out is valid until Close.
 type Result interface {
 	// Outputs returns one image for each target of the graph, in order.
@@ -72,6 +83,30 @@ type Output struct {
 	Target   Target
 	Platform platform.Platform
 	Image    v1.Image
+}
+
+// RunOutput is what a Run step with [Capture] wrote, and how it ended.
+type RunOutput struct {
+	Stdout, Stderr []byte
+	ExitCode       int
+}
+
+// OutputKeeper is implemented by results of executors that keep the output of Run steps.
+// Use [OutputOf].
+type OutputKeeper interface {
+	RunOutput(step int) (RunOutput, error)
+}
+
+// OutputOf returns what a Run step with the option [Capture] wrote, whether it ran in this
+// build or in an earlier one. It fails with ErrUnknownStage when the graph has no such
+// step, and with ErrUnsupported when the step captures nothing or the executor keeps no
+// output.
+func OutputOf(r Result, step int) (RunOutput, error) {
+	k, ok := r.(OutputKeeper)
+	if !ok {
+		return RunOutput{}, fmt.Errorf("stage: output: %w: %T has no method RunOutput", ErrUnsupported, r)
+	}
+	return k.RunOutput(step)
 }
 
 // PlannedStep is what an executor would do with a step.

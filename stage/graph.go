@@ -11,6 +11,7 @@ import (
 type Graph struct {
 	steps   []*Step
 	targets []Target
+	stages  []Stage       // as they were given
 	points  map[point]int // where each link ended up
 	build   platform.Platform
 	pins    map[pinKey]platform.Platform // the platform of a stage when one is asked for
@@ -30,12 +31,15 @@ type Step struct {
 	// -1 for a BaseOp.
 	Parent int
 	// Inputs are the steps whose files the operation reads, beside its parent:
-	// of a CopyOp the source, of a RunOp the sources of its bind mounts in
-	// order, of a NeedsOp what must have succeeded. A source that is no step
+	// of a CopyOp the source, of a RunOp the sources of its bind and cache mounts in
+	// order, of a MergeOp and an ApplyOp the stages, of a NeedsOp what must have
+	// succeeded. A source that is no step
 	// (the context, a directory, a file system) has no entry.
 	Inputs []int
 	// Config is the image configuration after the step.
 	Config *image.Config
+	// Author is the author of the image after the step; empty for the base's.
+	Author string
 	// Text is the operation as a Dockerfile spells it, for progress and errors.
 	Text string
 	// History is the operation as Docker's image history tells it; empty for a

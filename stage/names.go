@@ -58,7 +58,7 @@ func (c *compiler) references(l *link) []Stage {
 	switch op := l.op.(type) {
 	case nil:
 		if l.root.base != nil {
-			list = append(list, Stage{l.root.base})
+			list = append(list, Stage{last: l.root.base})
 		}
 		if l.root.choose != nil && l.root.err == nil {
 			for _, p := range c.opts.Platforms {
@@ -71,10 +71,16 @@ func (c *compiler) references(l *link) []Stage {
 		for _, m := range op.Mounts {
 			add(m.From)
 		}
-	case *NeedsOp:
-		for _, need := range op.stages {
-			list = append(list, Stage{need})
+	case *RunDefaultsOp:
+		for _, m := range new(RunOp).withDefaults(op.Options).Mounts {
+			add(m.From)
 		}
+	case *NeedsOp:
+		list = append(list, op.Stages...)
+	case *MergeOp:
+		list = append(list, op.Stages...)
+	case *ApplyOp:
+		list = append(list, op.Lower, op.Upper)
 	}
 	return list
 }

@@ -27,8 +27,10 @@ type stepJSON struct {
 	Text     string   `json:"text"`
 	Parent   *int     `json:"parent,omitempty"`
 	Inputs   []int    `json:"inputs,omitempty"`
-	Digest   string   `json:"digest,omitempty"`   // of a base image
-	Sources  []string `json:"sources,omitempty"`  // that are no steps
+	Digest   string   `json:"digest,omitempty"`  // of a base image
+	Sources  []string `json:"sources,omitempty"` // that are no steps
+	Docker   bool     `json:"compatible,omitempty"`
+	Since    *int     `json:"since,omitempty"`    // of a layer
 	Deferred []string `json:"deferred,omitempty"` // names only the base image can define
 	At       string   `json:"at"`
 }
@@ -54,10 +56,14 @@ func (g *Graph) MarshalJSON() ([]byte, error) {
 			j.Digest = op.Digest.String()
 		case *CopyOp:
 			j.Sources = appendLocal(nil, op.From)
+			j.Docker = op.Compatible
 		case *RunOp:
 			for _, m := range op.Mounts {
 				j.Sources = appendLocal(j.Sources, m.From)
 			}
+			j.Docker = op.Compatible
+		case *LayerOp:
+			j.Since = &op.Since
 		}
 		out.Steps = append(out.Steps, j)
 	}
@@ -73,7 +79,8 @@ func appendLocal(list []string, from Source) []string {
 }
 
 // Kind names the kind of the step's operation: "base", "run", "copy", "file",
-// "mkdir", "symlink", "remove", "workdir", "config", "arg" or "needs".
+// "mkdir", "symlink", "remove", "workdir", "merge", "apply", "func", "layer", "config",
+// "arg" or "needs".
 func (s *Step) Kind() string {
 	switch s.Op.(type) {
 	case *BaseOp:
@@ -92,6 +99,14 @@ func (s *Step) Kind() string {
 		return "remove"
 	case *WorkdirOp:
 		return "workdir"
+	case *MergeOp:
+		return "merge"
+	case *ApplyOp:
+		return "apply"
+	case *FuncOp:
+		return "func"
+	case *LayerOp:
+		return "layer"
 	case *ConfigOp:
 		return "config"
 	case *ArgOp:

@@ -32,6 +32,17 @@ func (c *compiler) resolve(l *link, st *state, step *Step) (Op, error) {
 		return resolveFile(op, st, step)
 	case *NeedsOp:
 		return c.resolveNeeds(op, st, step)
+	case *MergeOp:
+		step.Text = "MERGE" + c.inputs(op.Stages, st, step)
+		return &MergeOp{}, nil
+	case *ApplyOp:
+		step.Text = "APPLY" + c.inputs([]Stage{op.Lower, op.Upper}, st, step)
+		return &ApplyOp{}, nil
+	case *FuncOp:
+		step.Text = opName(op)
+		return op, nil
+	case *LayerOp:
+		return c.resolveLayer(l, op, st, step)
 	}
 	return nil, fmt.Errorf("operation %T cannot stand inside a stage", l.op)
 }
@@ -59,15 +70,54 @@ func opName(op Op) string {
 		return "REMOVE " + op.Path
 	case *NeedsOp:
 		return "NEEDS"
+	case *MergeOp:
+		return "MERGE"
+	case *ApplyOp:
+		return "APPLY"
+	case *FuncOp:
+		return "FUNC " + op.Name + " " + op.Version
+	case *LayerOp:
+		return "LAYER"
 	}
 	return ""
+}
+
+// inputs makes the last steps of stages inputs of a step, and returns their names.
+func (c *compiler) inputs(stages []Stage, st *state, step *Step) string {
+	names := ""
+	for _, s := range stages {
+		step.Inputs = append(step.Inputs, c.at(s.last, st.target).step)
+		names += " " + c.label(s.last.root)
+	}
+	return names
+}
+
+// resolveLayer finds the step below a group. The group is on the same stage, so it was
+// compiled before.
+func (c *compiler) resolveLayer(l *link, op *LayerOp, st *state, step *Step) (Op, error) {
+	since := c.states[c.point(op.below, step.Platform, st.target)].step
+	if since == st.step {
+		return nil, errors.New("the group has no operation")
+	}
+	step.Text = op.Text
+	if step.Text == "" {
+		var texts []string
+		for id := st.step; id != since; id = c.graph.steps[id].Parent {
+			if history := c.graph.steps[id].History; history != "" {
+				texts = append(texts, history)
+			}
+		}
+		slices.Reverse(texts)
+		step.Text = strings.Join(texts, "; ")
+	}
+	return &LayerOp{Since: since, Text: step.Text}, nil
 }
 
 func (c *compiler) resolveArg(l *link, op *ArgOp, st *state, step *Step) (Op, error) {
 	if len(op.Args) == 0 {
 		return nil, errors.New("no argument; give arg.New(\"NAME\")")
 	}
-	c.declareAll(&st.scope, op.Args, declKey{link: l}, l.at, step.Stage, st.target, true)
+	c.declareAll(&st.scope, op.Args, declKey{link: l}, l.at, l.root, st.target, true)
 	words := []string{"ARG"}
 	for _, a := range op.Args {
 		word := a.Name()
@@ -80,256 +130,12 @@ func (c *compiler) resolveArg(l *link, op *ArgOp, st *state, step *Step) (Op, er
 	return op, nil
 }
 
-func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, error) {
-	run := *op
-	switch {
-	case op.Script && strings.HasPrefix(op.Command, "#!"):
-		run.Argv = nil // the executor gives the script to its interpreter as a file
-	case op.Script:
-		run.Argv = append(slices.Clone(st.shellArgv()), "set -e\n"+op.Command)
-	case op.Command != "":
-		run.Argv = append(slices.Clone(st.shellArgv()), op.Command)
-	}
-	if slices.ContainsFunc(run.Argv, func(a string) bool { return strings.ContainsRune(a, 0) }) {
-		return nil, errors.New("an argument has a NUL byte")
-	}
-	switch op.Network {
-	case NetworkDefault, NetworkHost, NetworkNone:
-	default:
-		return nil, fmt.Errorf("network %q; want stage.NetworkDefault, NetworkHost or NetworkNone", op.Network)
-	}
-	run.Env, run.Args = st.environment()
-	run.Dir, run.User = st.cfg.WorkingDir, st.cfg.User
-	if run.Dir == "" {
-		run.Dir = "/"
-	}
-	run.Mounts = slices.Clone(op.Mounts)
-	for i := range run.Mounts {
-		if err := c.resolveMount(&run.Mounts[i], l, st, step); err != nil {
-			return nil, err
-		}
-	}
-	step.Text = "RUN " + runText(&run)
-	return &run, nil
-}
-
-// runText is the command as Docker's history shows it: the arguments in scope,
-// then the command line.
-func runText(op *RunOp) string {
-	command := strings.Join(op.Argv, " ")
-	if command == "" || op.Script {
-		command = op.Command
-	}
-	if len(op.Args) == 0 {
-		return command
-	}
-	return "|" + strconv.Itoa(len(op.Args)) + " " + strings.Join(op.Args, " ") + " " + command
-}
-
-func (c *compiler) resolveMount(m *Mount, l *link, st *state, step *Step) error {
-	what := string(m.Type) + " mount"
-	target, err := st.expand(m.Target)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if m.Type != MountSecret || m.Env == "" || target != "" {
-		if target == "" {
-			return fmt.Errorf("%s: no target", what)
-		}
-		m.Target = path.Clean(st.absolute(target))
-		if m.Target == "/" {
-			return fmt.Errorf("%s: the target cannot be /", what)
-		}
-	}
-	switch m.Type {
-	case MountCache:
-		if m.ID == "" {
-			m.ID = m.Target
-		}
-		switch m.Sharing {
-		case "":
-			m.Sharing = Shared
-		case Shared, Private, Locked:
-		default:
-			return fmt.Errorf("%s %s: sharing %q; want stage.Shared, Private or Locked", what, m.Target, m.Sharing)
-		}
-	case MountTmpfs:
-		if m.Size < 0 {
-			return fmt.Errorf("%s %s: size %d is negative", what, m.Target, m.Size)
-		}
-	case MountSecret:
-		if m.ID == "" {
-			return fmt.Errorf("%s: no id", what)
-		}
-	case MountBind:
-		if m.From == nil {
-			return fmt.Errorf("%s %s: no source; give a Stage, stage.Image, stage.Dir, stage.FS or stage.Context", what, m.Target)
-		}
-		if m.Path, err = st.expand(m.Path); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if m.Path, err = sourcePath(m.From, m.Path); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if m.From, err = c.resolveSource(m.From, l, st, step); err != nil {
-			return err
-		}
-	}
-	if m.Mode > 0o7777 {
-		return fmt.Errorf("%s %s: mode %o is more than 7777", what, m.Target, m.Mode)
-	}
-	return nil
-}
-
-func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, error) {
-	cp := *op
-	var err error
-	if cp.Paths, err = st.expandAll(op.Paths); err != nil {
-		return nil, err
-	}
-	written := slices.Clone(cp.Paths)
-	for i, p := range cp.Paths {
-		if p == "" {
-			return nil, errors.New("an empty source path; write \".\" for everything")
-		}
-		if cp.Paths[i], err = sourcePath(op.From, p); err != nil {
-			return nil, err
-		}
-	}
-	dest, err := st.expand(op.Dest)
-	if err != nil {
-		return nil, err
-	}
-	if len(cp.Paths) > 1 && !isDirectoryPath(dest) {
-		return nil, fmt.Errorf("%d sources, but the destination %q is not a directory; end it in \"/\"", len(cp.Paths), dest)
-	}
-	cp.Dest = st.absolute(dest)
-	if cp.Chown, err = st.expand(op.Chown); err != nil {
-		return nil, err
-	}
-	if cp.Chmod, err = st.expand(op.Chmod); err != nil {
-		return nil, err
-	}
-	if cp.Chmod != "" {
-		if mode, err := strconv.ParseUint(cp.Chmod, 8, 32); err != nil || mode > 0o7777 {
-			return nil, fmt.Errorf("mode %q; want an octal number up to 7777", cp.Chmod)
-		}
-	}
-	if err := checkOwner(cp.Chown); err != nil {
-		return nil, err
-	}
-	if cp.From, err = c.resolveSource(op.From, l, st, step); err != nil {
-		return nil, err
-	}
-	step.History = copyText(&cp, written, dest)
-	step.Text = step.History
-	if _, ok := op.From.(ContextSource); !ok {
-		step.Text = "COPY --from=" + sourceName(cp.From) + strings.TrimPrefix(step.History, "COPY")
-	}
-	return &cp, nil
-}
-
-// sourceName is what a step's text calls a source: short, since it stands in one line
-// with the paths.
-func sourceName(from Source) string {
-	switch s := from.(type) {
-	case DirSource:
-		return s.Path
-	case FSSource:
-		if s.Name == "" {
-			return "fs"
-		}
-		return s.Name
-	}
-	return strings.TrimPrefix(from.String(), "stage ")
-}
-
-// copyText is the copy as Docker's history has it, which never names the source.
-func copyText(op *CopyOp, paths []string, dest string) string {
-	words := []string{"COPY"}
-	if op.Chown != "" {
-		words = append(words, "--chown="+op.Chown)
-	}
-	if op.Chmod != "" {
-		words = append(words, "--chmod="+op.Chmod)
-	}
-	words = append(words, paths...)
-	return strings.Join(append(words, dest), " ")
-}
-
-func isDirectoryPath(p string) bool {
-	return strings.HasSuffix(p, "/") || p == "" || p == "." || strings.HasSuffix(p, "/.")
-}
-
-// sourcePath checks and cleans a path in a source. Stages and images have a root
-// of their own, so "/" is the way to write their paths; the context and
-// directories of this machine have not, and Docker's silent clamping of "/x" and
-// "../x" there hides mistakes.
-func sourcePath(from Source, p string) (string, error) {
-	var local bool
-	switch from.(type) {
-	case ContextSource, DirSource, FSSource:
-		local = true
-	}
-	if strings.ContainsRune(p, 0) {
-		return "", fmt.Errorf("path %q has a NUL byte", p)
-	}
-	clean := path.Clean(p)
-	if local && strings.HasPrefix(clean, "/") && clean != "/" {
-		return "", fmt.Errorf("path %q: paths are relative to %s; write %q", p, from, strings.TrimPrefix(clean, "/"))
-	}
-	if local && (clean == ".." || strings.HasPrefix(clean, "../")) {
-		return "", fmt.Errorf("path %q leaves %s; use CopyFrom with stage.Dir for files outside of it", p, from)
-	}
-	clean = strings.TrimPrefix(path.Clean("/"+clean), "/")
-	if clean == "" {
-		return ".", nil
-	}
-	return clean, nil
-}
-
-// resolveSource replaces a stage or an image by the step that produces its
-// files, which becomes an input of the step.
-func (c *compiler) resolveSource(from Source, l *link, st *state, step *Step) (Source, error) {
-	switch s := from.(type) {
-	case Stage:
-		if s.last == nil {
-			return nil, errZeroStage
-		}
-		source := c.at(s.last, st.target)
-		step.Inputs = append(step.Inputs, source.step)
-		return stepSource{"stage " + c.label(s.last.root)}, nil
-	case ImageSource:
-		ref, err := st.expand(s.Ref)
-		if err != nil {
-			return nil, err
-		}
-		if ref == "" {
-			return nil, fmt.Errorf("the image reference %q is empty", s.Ref)
-		}
-		source := c.baseState(ref, step.Platform, step.Stage, l.at)
-		step.Inputs = append(step.Inputs, source.step)
-		return stepSource{ref}, nil
-	case DirSource:
-		s.Ignore = slices.Clone(s.Ignore)
-		if s.Path == "" {
-			return nil, errors.New("stage.Dir with an empty path; write \".\" for the working directory")
-		}
-		return s, nil
-	case FSSource:
-		if s.FS == nil {
-			return nil, errors.New("stage.FS(nil): no file system")
-		}
-	}
-	return from, nil
-}
-
 func resolveWorkdir(op *WorkdirOp, st *state, step *Step) (Op, error) {
 	dir, err := st.expand(op.Path)
 	if err != nil {
 		return nil, err
 	}
-	if dir == "" {
+	if dir == "" && st.rules == nil {
 		return nil, errors.New("the working directory is empty")
 	}
 	w := &WorkdirOp{Path: path.Clean(st.absolute(dir)), User: st.cfg.User}
@@ -423,11 +229,6 @@ func checkOwner(owner string) error {
 }
 
 func (c *compiler) resolveNeeds(op *NeedsOp, st *state, step *Step) (Op, error) {
-	words := []string{"NEEDS"}
-	for _, need := range op.stages {
-		step.Inputs = append(step.Inputs, c.at(need, st.target).step)
-		words = append(words, c.label(need.root))
-	}
-	step.Text = strings.Join(words, " ")
+	step.Text = "NEEDS" + c.inputs(op.Stages, st, step)
 	return &NeedsOp{}, nil
 }

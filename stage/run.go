@@ -69,6 +69,8 @@ const (
 	MountTmpfs MountType = "tmpfs"
 	// MountSecret is a file, or an environment variable, with a secret value.
 	MountSecret MountType = "secret"
+	// MountSSH is the socket of an SSH agent.
+	MountSSH MountType = "ssh"
 )
 
 // Sharing says what two steps that run at the same time do with one cache
@@ -86,20 +88,21 @@ const (
 
 // Mount is something that a Run step sees and that leaves no trace in the
 // stage's files. Make one with [CacheMount], [BindMount], [TmpfsMount],
-// [SecretMount] or [SecretEnv].
+// [SecretMount], [SecretEnv] or [SSHMount].
 type Mount struct {
 	Type     MountType
 	Target   string  // in a Graph: absolute; empty for a secret that is only a variable
-	ID       string  // cache, secret
-	From     Source  // bind
-	Path     string  // bind: path in the source
+	ID       string  // cache, secret, ssh
+	From     Source  // bind; cache: what a new directory begins with, nil for nothing
+	Path     string  // bind, cache: path in the source
 	Writable bool    // bind: writes are allowed and thrown away
+	ReadOnly bool    // cache: writes are refused
 	Sharing  Sharing // cache
 	Size     int64   // tmpfs: bytes, 0 for no limit
-	Mode     uint32  // cache, secret: permission bits; 0 for the default
-	Owner    string  // cache, secret: "uid:gid"; empty for 0:0
+	Mode     uint32  // cache, secret, ssh: permission bits; 0 for the default
+	Owner    string  // cache, secret, ssh: "uid:gid"; empty for 0:0
 	Env      string  // secret: name of the variable
-	Optional bool    // secret: a value that is not given is not an error
+	Optional bool    // secret, ssh: one that is not given is not an error
 }
 
 // MountOption adjusts one mount.
@@ -158,7 +161,7 @@ func WithSharing(s Sharing) MountOption { return func(m *Mount) { m.Sharing = s 
 func Writable() MountOption { return func(m *Mount) { m.Writable = true } }
 
 // MountMode sets the permission bits of a cache mount's directory (default
-// 0755) or of a secret (default 0400).
+// 0755), of a secret (default 0400) or of an agent's socket (default 0600).
 func MountMode(mode uint32) MountOption { return func(m *Mount) { m.Mode = mode } }
 
 // MountOwner sets the owner of a cache mount's directory or of a secret, as
@@ -167,5 +170,25 @@ func MountOwner(uid, gid uint32) MountOption {
 	return func(m *Mount) { m.Owner = owner(uid, gid) }
 }
 
-// OptionalSecret makes a secret that the build's options lack no error.
+// SeedFrom fills a cache mount whose directory is made new with the files of a path in
+// a source. They are in no cache key.
+func SeedFrom(from Source, path string) MountOption {
+	return func(m *Mount) { m.From, m.Path = from, path }
+}
+
+// ReadOnly refuses writes to a cache mount.
+func ReadOnly() MountOption { return func(m *Mount) { m.ReadOnly = true } }
+
+// SSHMount gives the step the socket of the SSH agent with the given id ("" means
+// "default") and sets SSH_AUTH_SOCK to its path. The agent comes from the build's
+// options; one that they lack is an error unless OptionalSecret is given. Keys never
+// enter the step.
+func SSHMount(id string, opts ...MountOption) RunOption {
+	if id == "" {
+		id = "default"
+	}
+	return mount(Mount{Type: MountSSH, ID: id}, opts)
+}
+
+// OptionalSecret makes a secret or an SSH agent that the build's options lack no error.
 func OptionalSecret() MountOption { return func(m *Mount) { m.Optional = true } }

@@ -18,9 +18,12 @@ type scope struct {
 	vars      *bindings
 	args      *argList
 	ran       *environment // of the latest Run, while it still holds
-	cmdSet    bool         // CMD was set in this very stage
-	unknown   bool         // the environment of the base is not known
-	reference bool         // it is the scope of a base's reference
+	rules     *DockerRules // of the stage; nil for the strict ones
+	defaults  []RunOption  // for the Run steps of the stage
+	author    string
+	cmdSet    bool // CMD was set in this very stage
+	unknown   bool // the environment of the base is not known
+	reference bool // it is the scope of a base's reference
 
 	deferred []string // names that only the unknown base can define, of the current step
 }
@@ -56,6 +59,7 @@ type declaration struct {
 	at      mark
 	stage   string
 	used    bool
+	free    bool // it may stay unused
 	counted bool // it is in compiler.order
 }
 
@@ -99,6 +103,29 @@ func (sc *scope) takeEnv() {
 		}
 		sc.vars = sc.vars.with(v)
 	}
+}
+
+// unsetEnv removes a variable of the configured environment.
+func (sc *scope) unsetEnv(name string) {
+	list := slices.DeleteFunc(slices.Clone(sc.env.list), func(e string) bool { return strings.HasPrefix(e, name+"=") })
+	gone := &variable{name: name}
+	if old := sc.vars.find(name); old != nil {
+		gone.declared = old.declared
+	}
+	sc.vars = sc.vars.with(gone)
+	seen := map[string]bool{}
+	for i, e := range list {
+		n, _, _ := strings.Cut(e, "=")
+		if seen[n] {
+			continue // of two entries the first one's place counts
+		}
+		seen[n] = true
+		moved := *sc.vars.find(n)
+		moved.index = i + 1
+		sc.vars = sc.vars.with(&moved)
+	}
+	sc.env, sc.ran = envList{list: list}, nil
+	sc.edit(func(c *image.Config) { c.Env = slices.Clip(list) })
 }
 
 func (sc *scope) declare(d *declaration, value string, set, wrong bool) {
@@ -148,6 +175,9 @@ var errWrongValue = errors.New("an argument has a wrong value")
 // expand replaces ${NAME} in text. A name without a value is an error, unless the
 // form says what then: ${NAME:-default}.
 func (sc *scope) expand(text string) (string, error) {
+	if sc.rules != nil {
+		return sc.expandWord(text, arg.Word)
+	}
 	if !strings.Contains(text, "$") {
 		return text, nil
 	}
@@ -187,13 +217,49 @@ func (sc *scope) expand(text string) (string, error) {
 	return out, nil
 }
 
-func (sc *scope) expand2(a, b string) (string, string, error) {
-	x, err := sc.expand(a)
-	if err != nil {
-		return "", "", err
+// expandWord expands a text of a Dockerfile, where a variable without a value is empty.
+func (sc *scope) expandWord(text string, q arg.QuoteMode) (string, error) {
+	missing, wrong := 0, false
+	out, err := arg.Expand(text, sc.lookupWord(&missing, &wrong), sc.rules.words(q))
+	switch {
+	case wrong:
+		return "", errWrongValue
+	case missing > 0 && sc.unknown:
+		return text, nil
 	}
-	y, err := sc.expand(b)
-	return x, y, err
+	return out, err
+}
+
+// lookupWord looks names up for the expansion of a Dockerfile's text.
+func (sc *scope) lookupWord(missing *int, wrong *bool) arg.Lookup {
+	return func(name string) (string, bool) {
+		value, ok := sc.lookup(name)
+		if v := sc.vars.find(name); v != nil && v.wrong {
+			*wrong = true
+		}
+		if !ok && sc.unknown {
+			*missing++
+			sc.deferred = append(sc.deferred, name)
+		}
+		return value, ok
+	}
+}
+
+// expandWords expands a text that stands for any number of words.
+func (sc *scope) expandWords(text string) ([]string, error) {
+	if sc.rules == nil {
+		out, err := sc.expand(text)
+		return strings.Fields(out), err
+	}
+	missing, wrong := 0, false
+	words, err := arg.ExpandWords(text, sc.lookupWord(&missing, &wrong), sc.rules.words(arg.Word))
+	switch {
+	case wrong:
+		return nil, errWrongValue
+	case missing > 0 && sc.unknown:
+		return nil, nil
+	}
+	return words, err
 }
 
 func (sc *scope) expandAll(texts []string) ([]string, error) {
@@ -274,7 +340,7 @@ func (sc *scope) environment() (env, args []string) {
 // inherit returns the scope of a stage that is built from a stage with this one:
 // arguments go on, and the configured environment applies anew.
 func (sc scope) inherit() scope {
-	child := scope{cfg: sc.cfg, env: sc.env, vars: sc.vars, args: sc.args, unknown: sc.unknown}
+	child := scope{cfg: sc.cfg, env: sc.env, vars: sc.vars, args: sc.args, unknown: sc.unknown, author: sc.author}
 	for a := child.args; a != nil; a = a.prev {
 		if v := child.vars.find(a.name); v.index > 0 && v.decl != nil {
 			child.set(a.name, v.env)

@@ -1,11 +1,16 @@
 package stage
 
 import (
+	"io"
 	"io/fs"
+	"net/url"
+	"os"
+	"strings"
 )
 
 // Source is where the files of a copy or of a bind mount come from. The kinds
-// are sealed: [Stage], [ContextSource], [DirSource], [FSSource], [ImageSource].
+// are sealed: [Stage], [ContextSource], [DirSource], [FSSource], [ImageSource],
+// [TarSource], [HTTPSource], [GitSource].
 type Source interface {
 	source()
 	// String describes the source for messages.
@@ -30,6 +35,9 @@ type DirSource struct {
 	// Ignore are patterns in the syntax of .dockerignore, applied after those
 	// of the file.
 	Ignore []string
+	// GitIgnore leaves out what git would: the .gitignore files of the directory
+	// and below it count, with the rules of gitignore(5).
+	GitIgnore bool
 }
 
 // Dir returns the directory at path as a source. Patterns in the syntax of
@@ -58,7 +66,63 @@ type ImageSource struct {
 // Image returns the files of an image as a source, as in COPY --from=ref.
 func Image(ref string) ImageSource { return ImageSource{Ref: ref, at: here()} }
 
+// TarSource is a tar archive, plain or compressed with gzip, bzip2, xz or zstd. Its
+// entries keep modes and owners.
+type TarSource struct {
+	Open func() (io.ReadCloser, error)
+	Name string // for messages
+}
+
+// Tar is an archive that open gives to read, from its beginning, once a build.
+func Tar(open func() (io.ReadCloser, error), name string) TarSource { return TarSource{open, name} }
+
+// TarFile is an archive in a file of this machine.
+func TarFile(path string) TarSource {
+	return TarSource{func() (io.ReadCloser, error) { return os.Open(path) }, path}
+}
+
+// HTTPSource is one file, fetched by its URL.
+type HTTPSource struct {
+	URL       string // http or https; may use ${NAME}
+	Checksum  string // "sha256:…" of the file; may use ${NAME}
+	Unchecked bool   // no checksum is wanted
+	Name      string // of the file; empty for the one that the server or the URL says
+}
+
+// HTTP is the file at a URL, which must have the given checksum, "sha256:" and 64
+// hexadecimal digits. A file with that checksum is fetched once and never asked for again.
+func HTTP(url, checksum string) HTTPSource { return HTTPSource{URL: url, Checksum: checksum} }
+
+// HTTPUnchecked is whatever the server gives for a URL. The server is asked in each
+// build whether it changed.
+func HTTPUnchecked(url string) HTTPSource { return HTTPSource{URL: url, Unchecked: true} }
+
+// GitSource is the tree of a commit. Files have mode 0644 or 0755 and belong to 0:0.
+type GitSource struct {
+	Remote     string // URL, or the forms that docker build takes; may use ${NAME}
+	Ref        string // branch, tag or commit; empty for the remote's HEAD
+	Subdir     string // directory of the repository; empty for all of it
+	Checksum   string // the commit that Ref must be, in whole or its beginning; may be empty
+	KeepGit    bool   // the directory .git is kept
+	Submodules bool
+}
+
+// Git is a repository: "https://host/path.git", with "#ref" or "#ref:directory" for
+// another commit than HEAD and for a part of the tree. Submodules are included. The program
+// git must be installed.
+func Git(remote string) GitSource {
+	g := GitSource{Remote: remote, Submodules: true}
+	if url, fragment, ok := strings.Cut(remote, "#"); ok {
+		g.Remote = url
+		g.Ref, g.Subdir, _ = strings.Cut(fragment, ":")
+	}
+	return g
+}
+
 func (Stage) source()         {}
+func (TarSource) source()     {}
+func (HTTPSource) source()    {}
+func (GitSource) source()     {}
 func (ContextSource) source() {}
 func (DirSource) source()     {}
 func (FSSource) source()      {}
@@ -77,6 +141,37 @@ func (f FSSource) String() string {
 		return "file system " + f.Name
 	}
 	return "a file system"
+}
+
+// String names the archive.
+func (t TarSource) String() string {
+	if t.Name == "" {
+		return "an archive"
+	}
+	return "archive " + t.Name
+}
+
+// String returns the URL, without what may be secret in it.
+func (h HTTPSource) String() string { return redact(h.URL) }
+
+// String returns the repository and what is taken of it, without what may be secret.
+func (g GitSource) String() string {
+	s := "git repository " + redact(g.Remote)
+	if g.Ref != "" || g.Subdir != "" {
+		s += "#" + g.Ref
+	}
+	if g.Subdir != "" {
+		s += ":" + g.Subdir
+	}
+	return s
+}
+
+// redact takes the password out of a URL.
+func redact(raw string) string {
+	if u, err := url.Parse(raw); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return raw
 }
 
 // String names the image.

@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stagewright/stagewright/arg"
@@ -16,6 +17,7 @@ import (
 // A Stage is safe for concurrent use, and copying it is free.
 type Stage struct {
 	last *link
+	at   *Position // where what follows was written, when At said so
 }
 
 // link is one operation and what came before it. Links are shared by all stages
@@ -32,7 +34,8 @@ type link struct {
 type root struct {
 	name    string
 	args    []arg.Arg
-	pin     func(build platform.Platform) platform.Platform
+	pinText string // FROM --platform
+	rules   *DockerRules
 	ref     string
 	base    *link
 	choose  func(platform.Platform) Stage
@@ -40,6 +43,8 @@ type root struct {
 	scratch bool
 	err     error
 	at      mark
+
+	ignoreOnBuild bool
 }
 
 // From begins a stage on the image with the given reference, or on another
@@ -93,7 +98,7 @@ func begin(r *root, opts []FromOption) Stage {
 	if r.err == nil && r.name != "" {
 		r.err = checkName(r.name)
 	}
-	return Stage{&link{root: r, at: r.at}}
+	return Stage{last: &link{root: r, at: r.at}}
 }
 
 func checkName(name string) error {
@@ -113,10 +118,13 @@ func checkName(name string) error {
 
 // then appends an operation. It must be called by an exported method directly.
 func (s Stage) then(at mark, op Op) Stage {
-	if s.last == nil {
-		return Stage{&link{root: &root{err: errZeroStage, at: at}, at: at}}
+	if s.at != nil {
+		at = mark{given: s.at}
 	}
-	return Stage{&link{prev: s.last, root: s.last.root, op: op, at: at}}
+	if s.last == nil {
+		return Stage{last: &link{root: &root{err: errZeroStage, at: at}, at: at}}
+	}
+	return Stage{last: &link{prev: s.last, root: s.last.root, op: op, at: at}, at: s.at}
 }
 
 // With applies a fragment: a function that adds operations. It reads in order
@@ -141,11 +149,7 @@ func (s Stage) Needs(stages ...Stage) Stage {
 			return s.then(at, &badOp{"NEEDS", errZeroStage, ""})
 		}
 	}
-	needs := make([]*link, len(stages))
-	for i, need := range stages {
-		needs[i] = need.last
-	}
-	return s.then(at, &NeedsOp{stages: needs})
+	return s.then(at, &NeedsOp{Stages: slices.Clone(stages)})
 }
 
 // String returns the name of the stage, or where it begins when it has none.

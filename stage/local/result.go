@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -131,6 +132,7 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 	epoch := s.opts.Epoch
 	file.Created = &epoch
 	file.Config = s.steps[id].Config.Clone()
+	file.Author = cmp.Or(s.steps[id].Author, file.Author)
 	of := map[int]*layerRecord{}
 	for i, step := range steps {
 		of[step] = layers[i]

@@ -247,7 +247,7 @@ func get[V any](ctx context.Context, s *session, d *dag.Demand[task, any], t tas
 // change the configuration, or nothing.
 func changesFiles(op stage.Op) bool {
 	switch op.(type) {
-	case *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp:
+	case *stage.ConfigOp, *stage.ArgOp, *stage.NeedsOp, *stage.LayerOp:
 		return false
 	}
 	return true

@@ -1,0 +1,109 @@
+package stage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// effective returns the platform that a stage has when p is asked for: its own
+// pin, else that of the stage it is built from.
+func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
+	key := pinKey{r, p}
+	if e, ok := c.graph.pins[key]; ok {
+		return e
+	}
+	e := p
+	switch {
+	case r.pinText != "":
+		if pin, err := c.pin(r, p, false); err == nil {
+			e = pin
+		}
+	case r.base != nil:
+		e = c.effective(r.base.root, p)
+	}
+	c.graph.pins[key] = e
+	return e
+}
+
+// pin is the platform that a stage is pinned to by a text.
+func (c *compiler) pin(r *root, target platform.Platform, report bool) (platform.Platform, error) {
+	text, err := c.globalScope(r, target, report).expand(r.pinText)
+	if err != nil {
+		return platform.Platform{}, err
+	}
+	if text == "" {
+		return platform.Platform{}, fmt.Errorf("the platform %q is empty", r.pinText)
+	}
+	return platform.Parse(text)
+}
+
+// point names a link on a platform, for a target where the link can see it.
+func (c *compiler) point(l *link, p, target platform.Platform) point {
+	if p == target || !c.seesTarget(l) {
+		target = platform.Platform{}
+	}
+	return point{l, p, target}
+}
+
+// seesTarget reports whether what a link describes can depend on the target platform
+// beside its own: it, or something that it stands on or reads, declares a TARGET
+// argument or belongs to no platform of its own.
+func (c *compiler) seesTarget(l *link) bool {
+	if sees, ok := c.sees[l]; ok {
+		return sees
+	}
+	var todo []*link
+	sees := false
+	for x := l; x != nil; x = x.prev {
+		if known, ok := c.sees[x]; ok {
+			sees = known
+			break
+		}
+		todo = append(todo, x)
+	}
+	for _, x := range slices.Backward(todo) {
+		c.sees[x] = true // a stage that needs itself is a mistake, reported elsewhere
+		sees = sees || c.linkSeesTarget(x)
+		c.sees[x] = sees
+	}
+	return sees
+}
+
+func (c *compiler) linkSeesTarget(x *link) bool {
+	if x.prev == nil {
+		switch {
+		case x.root.choose != nil || x.root.named != "":
+			return true
+		case slices.ContainsFunc(x.root.args, isTarget) || strings.Contains(x.root.ref+x.root.pinText, "TARGET"):
+			return true
+		case x.root.base != nil:
+			return c.seesTarget(x.root.base)
+		}
+		return false
+	}
+	if op, ok := x.op.(*ArgOp); ok {
+		return slices.ContainsFunc(op.Args, isTarget)
+	}
+	for _, s := range c.references(x) {
+		if s.last != nil && (!c.pinned(s.last.root) || c.seesTarget(s.last)) {
+			return true
+		}
+	}
+	return false
+}
+
+// pinned reports whether a stage has the same platform whatever is asked for.
+func (c *compiler) pinned(r *root) bool {
+	for ; r.pinText == ""; r = r.base.root {
+		if r.base == nil {
+			return false
+		}
+	}
+	return !strings.Contains(r.pinText, "TARGET") && !slices.ContainsFunc(r.args, isTarget)
+}
+
+func isTarget(a arg.Arg) bool { return strings.HasPrefix(a.Name(), "TARGET") }

@@ -1,0 +1,192 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, error) {
+	cp := *op
+	cp.Compatible = st.rules != nil
+	var err error
+	if cp.Paths, err = st.expandAll(op.Paths); err != nil {
+		return nil, err
+	}
+	written := slices.Clone(cp.Paths)
+	for i, p := range cp.Paths {
+		if p == "" && st.rules == nil {
+			return nil, errors.New("an empty source path; write \".\" for everything")
+		}
+		if cp.Paths[i], err = st.copyPath(&cp, p); err != nil {
+			return nil, err
+		}
+	}
+	dest, err := st.expand(op.Dest)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(cp.Paths) + len(cp.Inline); n == 0 {
+		return nil, errors.New("nothing to copy")
+	} else if n > 1 && !isDirectoryPath(dest) && st.rules == nil {
+		return nil, fmt.Errorf("%d sources, but the destination %q is not a directory; end it in \"/\"", n, dest)
+	}
+	cp.Dest = st.absolute(dest)
+	if cp.Chown, err = st.expand(op.Chown); err != nil {
+		return nil, err
+	}
+	if cp.Chmod, err = st.expand(op.Chmod); err != nil {
+		return nil, err
+	}
+	if cp.ChmodDirs, err = st.expand(op.ChmodDirs); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkChmod(cp.Chmod), checkChmod(cp.ChmodDirs)); err != nil {
+		return nil, err
+	}
+	if st.rules == nil {
+		if err := checkOwner(cp.Chown); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkInline(op.Inline); err != nil {
+		return nil, err
+	}
+	if cp.From, err = c.resolveSource(op.From, l, st, step); err != nil {
+		return nil, err
+	}
+	step.History = copyText(&cp, written, dest)
+	word, rest, _ := strings.Cut(step.History, " ")
+	step.Text = strings.Join(slices.Concat([]string{word}, unrecorded(&cp, op.From), []string{rest}), " ")
+	return &cp, nil
+}
+
+// sourceName is what a step's text calls a source: short, since it stands in one line
+// with the paths.
+func sourceName(from Source) string {
+	switch s := from.(type) {
+	case DirSource:
+		return s.Path
+	case FSSource:
+		if s.Name == "" {
+			return "fs"
+		}
+		return s.Name
+	}
+	return strings.TrimPrefix(from.String(), "stage ")
+}
+
+// unrecorded are the flags of a copy that its history does not have.
+func unrecorded(op *CopyOp, from Source) []string {
+	var flags []string
+	switch from.(type) {
+	case ContextSource, HTTPSource, GitSource:
+	default:
+		flags = append(flags, "--from="+sourceName(op.From))
+	}
+	if op.Link {
+		flags = append(flags, "--link")
+	}
+	for _, pattern := range op.Exclude {
+		flags = append(flags, "--exclude="+pattern)
+	}
+	return flags
+}
+
+// copyText is the copy as Docker's history has it, which never names the source.
+func copyText(op *CopyOp, paths []string, dest string) string {
+	words := []string{"COPY"}
+	if op.Add {
+		words[0] = "ADD"
+	}
+	if op.Parents {
+		words = append(words, "--parents")
+	}
+	if op.Chown != "" {
+		words = append(words, "--chown="+op.Chown)
+	}
+	if op.Chmod != "" {
+		words = append(words, "--chmod="+op.Chmod)
+	}
+	switch from := op.From.(type) {
+	case HTTPSource, GitSource:
+		paths = []string{from.String()}
+	}
+	words = append(words, paths...)
+	for _, file := range op.Inline {
+		words = append(words, "<<"+file.Name)
+	}
+	return strings.Join(append(words, dest), " ")
+}
+
+// copyPath is a path of a copy, where a trailing slash says nothing.
+func (sc *scope) copyPath(op *CopyOp, p string) (string, error) {
+	if !op.Parents {
+		return sc.sourcePath(op.From, p)
+	}
+	// The element "." has a meaning, which cleaning would lose.
+	before, after, pivot := strings.Cut(p, "/./")
+	p, err := sc.sourcePath(op.From, before)
+	if err != nil || !pivot {
+		return p, err
+	}
+	after, err = sc.sourcePath(op.From, after)
+	return strings.TrimPrefix(p+"/./"+after, "./"), err
+}
+
+func checkInline(files []InlineFile) error {
+	for _, f := range files {
+		if f.Name == "" || f.Name != path.Base(f.Name) {
+			return fmt.Errorf("inline file name %q; want one path element", f.Name)
+		}
+	}
+	return nil
+}
+
+// symbolicMode is what chmod(1) takes beside numbers.
+var symbolicMode = regexp.MustCompile(`^[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*$`)
+
+func checkChmod(mode string) error {
+	if mode == "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(mode, 8, 32); err == nil && n <= 0o7777 || symbolicMode.MatchString(mode) {
+		return nil
+	}
+	return fmt.Errorf("mode %q; want an octal number up to 7777, or changes like \"u=rwX,go-w\"", mode)
+}
+
+func isDirectoryPath(p string) bool {
+	return strings.HasSuffix(p, "/") || p == "" || p == "." || strings.HasSuffix(p, "/.")
+}
+
+// sourcePath checks and cleans a path in a source. Stages and images have a root
+// of their own, so "/" is the way to write their paths; the context and
+// directories of this machine have not, and Docker's silent clamping of "/x" and
+// "../x" there hides mistakes.
+func (sc *scope) sourcePath(from Source, p string) (string, error) {
+	var local bool
+	switch from.(type) {
+	case ContextSource, DirSource, FSSource, TarSource, GitSource, HTTPSource:
+		local = sc.rules == nil
+	}
+	if strings.ContainsRune(p, 0) {
+		return "", fmt.Errorf("path %q has a NUL byte", p)
+	}
+	clean := path.Clean(p)
+	if local && strings.HasPrefix(clean, "/") && clean != "/" {
+		return "", fmt.Errorf("path %q: paths are relative to %s; write %q", p, from, strings.TrimPrefix(clean, "/"))
+	}
+	if local && (clean == ".." || strings.HasPrefix(clean, "../")) {
+		return "", fmt.Errorf("path %q leaves %s; use CopyFrom with stage.Dir for files outside of it", p, from)
+	}
+	clean = strings.TrimPrefix(path.Clean("/"+clean), "/")
+	if clean == "" {
+		return ".", nil
+	}
+	return clean, nil
+}
