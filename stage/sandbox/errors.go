@@ -133,3 +133,27 @@ func (e *UnmappedIDError) Error() string {
 	return fmt.Sprintf("sandbox: %s: %s id %d does not exist here: an ordinary user's sandbox has id 0 only, unless Root.IDs maps subordinate ids "+
 		"(install newuidmap and newgidmap and give this user ranges in /etc/subuid and /etc/subgid), or build as root", e.What, kind, e.ID)
 }
+
+// LimitError reports a limit that this machine cannot enforce for this caller,
+// why, and what to do about it.
+type LimitError struct {
+	Limit string // the field of Limits, as "Memory", or the name of an Rlimit
+	Cause string // what this machine lacks or forbids
+	Fix   string // what to do about it, may be empty
+	Err   error  // what the kernel said, may be nil
+}
+
+// Error tells which limit, and why not.
+func (e *LimitError) Error() string {
+	s := "sandbox: cannot limit " + e.Limit + " here: " + e.Cause
+	if e.Err != nil {
+		s += " (" + e.Err.Error() + ")"
+	}
+	if e.Fix != "" {
+		s += "; " + e.Fix
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *LimitError) Unwrap() error { return e.Err }

@@ -20,6 +20,7 @@ type Runner interface {
 	//   - *UnavailableError: this machine cannot run any process this way
 	//   - *NotFoundError, *ExecError, *DirError: the command, its interpreter or
 	//     its working directory is missing or unusable in the root
+	//   - *LimitError: one of spec.Limits cannot be enforced here
 	//   - *MountError: one of spec.Mounts could not be mounted
 	//   - an error that wraps ctx.Err(): ctx ended first; the process was killed
 	Run(ctx context.Context, spec *Spec) (Status, error)
@@ -55,6 +56,9 @@ type Status struct {
 	// User and System are the processor time used by the process and by all
 	// its descendants that were waited for.
 	User, System time.Duration
+	// Exceeded says which of Spec.Limits the step has run into, whether it then
+	// failed or not.
+	Exceeded Exceeded
 }
 
 // Success reports whether the process exited by itself with code 0.

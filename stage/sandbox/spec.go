@@ -1,6 +1,9 @@
 package sandbox
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
 // DefaultHostname is the host name of a process whose Spec names none. It is
 // the one that BuildKit gives, so that what a step writes down is the same.
@@ -36,6 +39,8 @@ type Spec struct {
 	// Mounts are made in this order, on top of the root and of /proc, /dev and
 	// /sys, which are always there.
 	Mounts []Mount
+	// Limits bound what the process and all that it starts may use.
+	Limits Limits
 
 	// Stdin is what the process reads; nil means an empty input. Run may
 	// return while a Read on Stdin still waits, and its result is then lost.
@@ -117,6 +122,9 @@ const (
 	// MountFile is a file in memory with the content Data, gone after the Run.
 	// Where it is not ReadOnly the process may change it; nobody sees that.
 	MountFile
+	// MountSocket is a Unix stream socket whose connections Serve answers, in
+	// the caller's process. It is gone after the Run.
+	MountSocket
 )
 
 // A Mount is one thing that a process sees beside its root.
@@ -132,12 +140,17 @@ type Mount struct {
 	ReadOnly bool
 	// Size is the limit of a MountTmpfs in bytes.
 	Size int64
-	// Mode, UID and GID are those of a MountTmpfs or MountFile. Mode 0 means
-	// 01777 for the first, as Docker has it, and 0644 for the second.
+	// Mode, UID and GID are those of a MountTmpfs, MountFile or MountSocket. Mode
+	// 0 means 01777 for the first, as Docker has it, 0644 for the second and 0600 for
+	// the third.
 	Mode     uint32
 	UID, GID uint32
 	// Data is the content of a MountFile.
 	Data []byte
+	// Serve answers one connection to a MountSocket. It is called in a goroutine
+	// of its own for each connection and closes it. When the process has ended the
+	// Runner closes all of them, and Run waits until all calls have returned.
+	Serve func(net.Conn)
 }
 
 // Features is a set of kernel features, as a bit mask.

@@ -47,6 +47,9 @@ func (s *Spec) Validate() error {
 	if err := s.User.validate(); err != nil {
 		return err
 	}
+	if err := s.Limits.validate(); err != nil {
+		return err
+	}
 	return s.validateMounts()
 }
 
@@ -166,8 +169,13 @@ func (m *Mount) validate(field string) error {
 		return nil
 	case MountFile:
 		return nil
+	case MountSocket:
+		if m.Serve == nil {
+			return invalid(field+".Serve", "is nil, so nobody would answer")
+		}
+		return nil
 	}
-	return invalid(field+".Type", "is none of MountBind, MountTmpfs and MountFile")
+	return invalid(field+".Type", "is none of MountBind, MountTmpfs, MountFile and MountSocket")
 }
 
 func hostPath(field, p string) error {

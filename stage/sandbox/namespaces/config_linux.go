@@ -55,6 +55,8 @@ func configureMount(m *sandbox.Mount) child.Mount {
 		out.Kind, out.Mode = child.Tmpfs, cmp.Or(m.Mode, 0o1777)
 	case sandbox.MountFile:
 		out.Kind, out.Mode = child.File, cmp.Or(m.Mode, 0o644)
+	case sandbox.MountSocket:
+		out.Kind, out.Mode = child.Socket, cmp.Or(m.Mode, 0o600)
 	}
 	return out
 }

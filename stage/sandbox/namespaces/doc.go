@@ -28,6 +28,13 @@
 // a step have lost that by a change of user, by a watcher, which is one more
 // process, idle, for as long as the builder lives.
 //
+// Limits of memory, processes and processor time are control groups, of version 1
+// or 2, whichever of them has the controller and lets this process make a group: below
+// its own, or for version 2 in the nearest group above that gives its controllers
+// away. They are removed when the step ends or the builder is killed. Where there
+// are none, the number of processes of an ordinary user's step with one id is bounded by
+// RLIMIT_NPROC, which counts the same from Linux 5.14 on.
+//
 // # Limits
 //
 // Linux only; elsewhere each Run returns a *sandbox.UnavailableError, as it

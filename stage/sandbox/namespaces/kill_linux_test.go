@@ -57,20 +57,22 @@ func TestKilledBuilder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name string
-		args []string
-		user sandbox.User
+		name   string
+		args   []string
+		user   sandbox.User
+		limits sandbox.Limits
 	}{
 		{name: "Direct", args: []string{"/bin/prober", "sleep"}},
 		{name: "Background", args: []string{"/bin/prober", "nest"}},
+		{name: "Limits", args: []string{"/bin/prober", "nest"}, limits: sandbox.Limits{Memory: 1 << 30, CPU: 2, Pids: 500}},
 		// Executing this one clears the parent-death signal.
 		{name: "Setuid", args: []string{"/bin/suid", "sleep"}, user: sandbox.User{UID: 1234, GID: 1234}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			marker := fmt.Sprintf("killed-%d-%s", os.Getpid(), c.name)
-			s := sandbox.Spec{Root: sandbox.Root{Lowers: []string{lower}}, Args: append(c.args, marker), User: c.user}
-			if _, err := namespaces.New(namespaces.Options{}).Run(t.Context(), &sandbox.Spec{Root: s.Root, Args: []string{"/bin/prober"}, User: c.user}); err != nil {
-				t.Skip(err) // an ordinary user has no other user
+			s := sandbox.Spec{Root: sandbox.Root{Lowers: []string{lower}}, Args: append(c.args, marker), User: c.user, Limits: c.limits}
+			if _, err := namespaces.New(namespaces.Options{}).Run(t.Context(), &sandbox.Spec{Root: s.Root, Args: []string{"/bin/prober"}, User: c.user, Limits: c.limits}); err != nil {
+				t.Skip(err) // an ordinary user has no other user, and may have no control groups
 			}
 			killBuilder(t, &s, marker)
 		})
@@ -103,6 +105,10 @@ func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
 	if len(marked(t, marker)) == 0 {
 		t.Fatal("the control sees no process while it runs")
 	}
+	limited := s.Limits.Memory > 0
+	if limited && len(groupsOf(t, cmd.Process.Pid)) == 0 {
+		t.Fatal("the control sees no control group while it runs")
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +118,11 @@ func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
 	for deadline := time.Now().Add(20 * time.Second); len(marked(t, marker)) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("processes %q outlived their builder", marked(t, marker))
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); limited && len(groupsOf(t, cmd.Process.Pid)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("control groups %q outlived their builder", groupsOf(t, cmd.Process.Pid))
 		}
 	}
 	if now := mountinfo(t); now != mounts {

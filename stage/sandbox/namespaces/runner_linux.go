@@ -42,7 +42,15 @@ func launch(ctx context.Context, spec *sandbox.Spec, dryRun bool) (sandbox.Statu
 		return sandbox.Status{}, cancelled(ctx, spec)
 	}
 	p := &process{spec: spec, machine: m, id: &id, config: config}
+	if err := p.prepare(); err != nil {
+		st.closeAll()
+		return sandbox.Status{}, err
+	}
 	status, err := p.run(ctx, st)
+	if err == nil {
+		status.Exceeded = p.groups.exceeded()
+	}
+	err = errors.Join(err, p.groups.remove())
 	if spec.Root.Upper != "" {
 		if rmErr := removeMountPoints(ctx, p); rmErr != nil {
 			err = errors.Join(err, fmt.Errorf("sandbox: remove mount points from %s: %w", spec.Root.Upper, rmErr))
@@ -58,10 +66,25 @@ type process struct {
 	id      *identity
 	config  *child.Config
 
+	groups  *groups
+	sockets *sockets
+
 	proc    *os.Process
 	ready   bool // the root was complete
 	created []child.Created
 	failure *child.Failure
+}
+
+// prepare makes what limits and sockets need. It makes nothing when there are none.
+func (p *process) prepare() (err error) {
+	if p.groups, p.config.Rlimits, err = prepareLimits(p.id, &p.spec.Limits); err != nil {
+		return err
+	}
+	p.config.Await = p.groups != nil
+	if p.sockets, err = openSockets(p.spec.Mounts, p.config); err != nil {
+		return errors.Join(err, p.groups.remove())
+	}
+	return nil
 }
 
 // run starts the child and waits until it and all that it started have ended.
@@ -70,6 +93,7 @@ func (p *process) run(ctx context.Context, st *streams) (sandbox.Status, error) 
 	// the child ends, so this thread must not be given to others meanwhile.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer p.sockets.close()
 
 	configR, configW, err := os.Pipe()
 	if err != nil {
@@ -148,6 +172,9 @@ func (p *process) start(st *streams, config, report *os.File) (*os.Process, erro
 		Files: []*os.File{st.child[0], st.child[1], st.child[2], config, report},
 		Sys:   attr,
 	}
+	if p.sockets != nil {
+		procAttr.Files = append(procAttr.Files, p.sockets.files...)
+	}
 	proc, err := os.StartProcess(path, args, procAttr)
 	if path != exePath && errors.Is(err, unix.EACCES) { // a security module forbids to execute memory
 		proc, err = os.StartProcess(exePath, args, procAttr)
@@ -185,11 +212,37 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 			return nil
 		}
 		p.ready = true
+		if err := p.release(config); err != nil {
+			return err
+		}
+	}
+	if p.ready {
+		if err := p.groups.close(); err != nil {
+			return err
+		}
 	}
 	if sendErr != nil && !p.ready && !errors.Is(sendErr, unix.EPIPE) {
 		return fmt.Errorf("sandbox: configure the helper: %w", sendErr)
 	}
 	return nil
+}
+
+// release lets the child, whose root is complete, become the command.
+func (p *process) release(config io.Writer) error {
+	if err := p.sockets.start(); err != nil {
+		return err
+	}
+	if p.groups == nil {
+		return nil
+	}
+	if err := p.groups.join(p.proc.Pid); err != nil {
+		return err
+	}
+	_, err := config.Write([]byte{1})
+	if errors.Is(err, unix.EPIPE) {
+		return nil // it has been killed, and Wait tells how
+	}
+	return err
 }
 
 func killed(state *os.ProcessState) bool {

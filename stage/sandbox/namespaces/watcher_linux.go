@@ -49,7 +49,19 @@ var watcher = sync.OnceValue(func() int {
 func watch(pidfd int) {
 	if sock := watcher(); sock >= 0 && pidfd >= 0 {
 		// MSG_DONTWAIT: a watcher that is stuck is no reason to be stuck as well.
-		_ = unix.Sendmsg(sock, []byte{0}, unix.UnixRights(pidfd), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		_ = unix.Sendmsg(sock, []byte{child.WatchProcess}, unix.UnixRights(pidfd), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}
+}
+
+// watchGroup tells the watcher of a control group that is about to be made, or that is
+// removed.
+func watchGroup(dir string, made bool) {
+	kind := byte(child.ForgetGroup)
+	if made {
+		kind = child.WatchGroup
+	}
+	if sock := watcher(); sock >= 0 && len(dir) <= unix.PathMax {
+		_ = unix.Sendmsg(sock, append([]byte{kind}, dir...), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	}
 }
 

@@ -59,7 +59,7 @@ type suiteCase struct {
 	run          func(*fixture)
 }
 
-var cases = slices.Concat(insideCases, rootCases, mountCases, endCases, errorCases)
+var cases = slices.Concat(insideCases, rootCases, mountCases, socketCases, limitCases, endCases, errorCases)
 
 // fixture is what one subtest works with.
 type fixture struct {

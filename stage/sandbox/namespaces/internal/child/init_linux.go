@@ -46,7 +46,7 @@ func run(created *[]Created) *Failure {
 	if err := Receive(fdFile(ConfigFD), &c); err != nil {
 		return fail(StageSetup, "read the configuration", "", err)
 	}
-	if err := closeFrom(firstFree); err != nil {
+	if err := closeFrom(FirstSocketFD + c.Sockets); err != nil {
 		return fail(StageSetup, "close inherited descriptors", "", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -82,6 +82,12 @@ func run(created *[]Created) *Failure {
 	if err := Send(fdFile(ReportFD), &Report{Created: *created}); err != nil {
 		return fail(StageSetup, "report", "", err)
 	}
+	if f := awaitGroups(&c); f != nil {
+		return f
+	}
+	if f := raiseRlimits(&c); f != nil {
+		return f
+	}
 	if f := becomeUser(&c); f != nil {
 		return f
 	}
@@ -93,6 +99,9 @@ func run(created *[]Created) *Failure {
 	}
 	if c.DryRun {
 		return nil
+	}
+	if f := lowerRlimits(&c); f != nil {
+		return f
 	}
 	return execute(&c)
 }

@@ -223,6 +223,12 @@ func (b *builder) mountOne(i int, m *Mount) *Failure {
 		if source, err = b.writeFile(i, m); err != nil {
 			return mountFailure(i, "write the file", m.Target, err)
 		}
+	case Socket:
+		dir = false
+		var err error
+		if source, err = b.bindSocket(i, m); err != nil {
+			return mountFailure(i, "make the socket", m.Target, err)
+		}
 	}
 	p, err := b.w.find(m.Target, dir)
 	if err != nil {
@@ -269,6 +275,26 @@ func (b *builder) writeFile(i int, m *Mount) (int, error) {
 		if err := unix.Fchmod(fd, m.Mode&0o7777); err != nil {
 			return -1, err
 		}
+	}
+	return unix.Openat(b.scratch, n, openPath|unix.O_NOFOLLOW, 0)
+}
+
+// bindSocket gives an inherited socket a name on the scratch. From then on the
+// builder, which has it as well, can accept.
+func (b *builder) bindSocket(i int, m *Mount) (int, error) {
+	n := "socket-" + strconv.Itoa(i)
+	defer unix.Close(m.FD)
+	if err := unix.Bind(m.FD, &unix.SockaddrUnix{Name: name(b.scratch) + "/" + n}); err != nil {
+		return -1, err
+	}
+	if err := unix.Fchownat(b.scratch, n, int(m.UID), int(m.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return -1, err
+	}
+	if err := unix.Fchmodat(b.scratch, n, m.Mode&0o7777, 0); err != nil {
+		return -1, err
+	}
+	if err := unix.Listen(m.FD, unix.SOMAXCONN); err != nil {
+		return -1, err
 	}
 	return unix.Openat(b.scratch, n, openPath|unix.O_NOFOLLOW, 0)
 }

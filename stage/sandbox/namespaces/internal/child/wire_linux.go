@@ -18,8 +18,11 @@ const (
 	// until the child has become the command: its closing means that the parent is gone.
 	ConfigFD = 3
 	// ReportFD is a pipe that takes Reports.
-	ReportFD  = 4
-	firstFree = 5
+	ReportFD = 4
+	// FirstSocketFD and those after it are unbound sockets, one for each Mount of
+	// kind Socket.
+	FirstSocketFD = 5
+	firstFree     = 5
 )
 
 // magic precedes each message, so that a program that happens to be started
@@ -51,6 +54,11 @@ type Config struct {
 	Filter    []byte  // a struct sock_filter array
 	Null      [3]bool // descriptors 0 to 2 that are to be /dev/null
 	DryRun    bool    // do everything but execve, and exit 0
+	Sockets   int     // how many there are from FirstSocketFD on
+	// Await has the child wait, when it is ready, for one byte on ConfigFD: until
+	// then it is not in the control groups that limit the command.
+	Await   bool
+	Rlimits []Rlimit
 
 	// Remove has the child take these out of Upper again, and do nothing else.
 	Remove []Created
@@ -58,11 +66,19 @@ type Config struct {
 	NoMountSetattr, NoVolatile bool
 }
 
+// Rlimit is a limit of setrlimit(2).
+type Rlimit struct {
+	Name       string
+	Resource   int
+	Soft, Hard uint64
+}
+
 // The kinds of Mount.
 const (
-	Bind  = "bind"
-	Tmpfs = "tmpfs"
-	File  = "file"
+	Bind   = "bind"
+	Tmpfs  = "tmpfs"
+	File   = "file"
+	Socket = "socket"
 )
 
 // Mount is one mount of a Config.
@@ -73,6 +89,7 @@ type Mount struct {
 	Size           int64
 	Mode, UID, GID uint32
 	Data           []byte
+	FD             int // of a Socket
 }
 
 // Report is what a child says: first one when the root is ready, then nothing
@@ -100,6 +117,7 @@ const (
 	StageSys      = "sys"
 	StageMount    = "mount"
 	StagePivot    = "pivot"
+	StageLimit    = "limit"
 	StageIdentity = "identity"
 	StageSeccomp  = "seccomp"
 	StageDir      = "dir"

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -76,6 +77,18 @@ func command(name string, args []string) error {
 		fmt.Print(os.Geteuid())
 	case "stat":
 		return stat(args[0])
+	case "dial":
+		return dial(args)
+	case "rlimit":
+		return rlimit(args[0])
+	case "eat":
+		return eat(args[0])
+	case "fill":
+		return fill(args[0], args[1])
+	case "spawn":
+		return spawn(args[0])
+	case "run":
+		return exec.Command(os.Args[0], args...).Run()
 	case "sleep":
 		fmt.Println("ready")
 		time.Sleep(time.Hour)
@@ -201,6 +214,99 @@ func stat(path string) error {
 		return err
 	}
 	fmt.Printf("%o %d %d:%d %x", st.Mode, st.Size, st.Uid, st.Gid, st.Rdev)
+	return nil
+}
+
+// dial sends a text to a socket, for each of its arguments after the first, and prints
+// the answers.
+func dial(args []string) error {
+	for _, text := range args[1:] {
+		c, err := net.Dial("unix", args[0])
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, text); err != nil {
+			return err
+		}
+		if err := c.(*net.UnixConn).CloseWrite(); err != nil {
+			return err
+		}
+		if _, err := io.Copy(os.Stdout, c); err != nil {
+			return err
+		}
+		c.Close()
+	}
+	return nil
+}
+
+// rlimit prints both values of the limit with the given number.
+func rlimit(number string) error {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	// Getrlimit would tell of NOFILE what the runtime has made of it.
+	out, err := os.ReadFile("/proc/self/limits")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(out), "\n")
+	names := []string{"cpu time", "file size", "data size", "stack size", "core file size", "resident set", "processes", "open files", "locked memory", "address space"}
+	for _, l := range lines {
+		if _, after, ok := strings.Cut(l, "Max "+names[n]); ok {
+			f := strings.Fields(after)
+			fmt.Print(f[0], " ", f[1])
+		}
+	}
+	return nil
+}
+
+// eat uses n megabytes of memory.
+func eat(n string) error {
+	count, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, count<<20)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	fmt.Print(len(b) >> 20)
+	return nil
+}
+
+// fill writes n megabytes to a file.
+func fill(path, n string) error {
+	count, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	w, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	for b := make([]byte, 1<<20); count > 0; count-- {
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// spawn starts processes until n are there or no more can be, and prints how many
+// there are.
+func spawn(n string) error {
+	count, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	started := 0
+	for ; started < count; started++ {
+		if _, err := syscall.ForkExec(os.Args[0], []string{os.Args[0], "sleep"}, nil); err != nil {
+			break
+		}
+	}
+	fmt.Print(started)
 	return nil
 }
 
