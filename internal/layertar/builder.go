@@ -2,6 +2,7 @@ package layertar
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 // A builder collects the entries of one layer in a tree of records.
 type builder struct {
 	lim      Limits
+	archive  bool // names have no meaning, and there are no lower layers
 	root     *record
 	entries  int
 	metadata int64
@@ -121,7 +123,7 @@ func (b *builder) whiteout(dir, name string) error {
 
 // link makes path a hard link of target, which is an earlier entry or else in a lower layer.
 func (b *builder) link(path, target string) error {
-	target, err := cleanPath(target)
+	target, err := b.cleanPath(target)
 	if err != nil {
 		return fmt.Errorf("target of hard link: %w", err)
 	}
@@ -134,6 +136,9 @@ func (b *builder) link(path, target string) error {
 	to := b.find(target)
 	if to != nil && to.link != "" {
 		target, to = to.link, nil // a link to a link to a lower layer
+	}
+	if b.archive && (to == nil || to.node == nil) {
+		return fmt.Errorf("hard link to %.200q, which is not before it in the archive: %w", target, fs.ErrNotExist)
 	}
 	if to == nil || to.node == nil {
 		r, err := b.make(path)

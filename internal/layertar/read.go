@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	pathpkg "path"
 	"strings"
 
 	"github.com/stagewright/stagewright/internal/tree"
@@ -28,10 +29,18 @@ import (
 // have, times outside the years 1678 to 2262, sparse files, unknown types.
 // What is too much is a *[LimitError]. A damaged tar gives an error that wraps
 // [tar.ErrHeader] or [io.ErrUnexpectedEOF].
-func Read(r io.Reader, lim Limits) (*Index, error) {
+func Read(r io.Reader, lim Limits) (*Index, error) { return read(r, lim, false) }
+
+// ReadArchive is [Read] for a tar that is no layer but an archive of files: a name that
+// begins with ".wh." is a name like others, ".." is taken as far as it stays inside, and a
+// hard link to what is not in the archive is refused. The index has no Links, and
+// Apply(nil) is the tree of the archive.
+func ReadArchive(r io.Reader, lim Limits) (*Index, error) { return read(r, lim, true) }
+
+func read(r io.Reader, lim Limits, archive bool) (*Index, error) {
 	lim = lim.withDefaults()
 	in := &counter{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), limit: lim.TotalSize}
-	b := &builder{lim: lim, root: &record{}}
+	b := &builder{lim: lim, root: &record{}, archive: archive}
 	tr := tar.NewReader(in)
 	f := &hasher{sum: sha256.New()}
 	for {
@@ -109,24 +118,23 @@ func (b *builder) entry(h *tar.Header, offset int64, r io.Reader, f *hasher) err
 		}
 		return &EntryError{h.Name, err}
 	}
-	path, err := cleanPath(h.Name)
+	path, err := b.cleanPath(h.Name)
 	if err != nil {
 		return fail(err)
 	}
 	if len(path) > b.lim.PathLen || len(h.Linkname) > b.lim.PathLen {
 		return &LimitError{"bytes of a path", h.Name, int64(b.lim.PathLen)}
 	}
-	dir, name := splitLast(path)
-	if ok, skip := whiteoutsIn(dir); skip {
-		return nil
-	} else if !ok {
-		return fail(fmt.Errorf("%w: a directory cannot begin with %q", ErrName, whiteoutPrefix))
-	}
-	if strings.HasPrefix(name, whiteoutPrefix) {
-		if err := b.whiteout(dir, name); err != nil {
-			return fail(err)
+	if !b.archive {
+		dir, name := splitLast(path)
+		if ok, skip := whiteoutsIn(dir); skip {
+			return nil
+		} else if !ok {
+			return fail(fmt.Errorf("%w: a directory cannot begin with %q", ErrName, whiteoutPrefix))
 		}
-		return nil
+		if strings.HasPrefix(name, whiteoutPrefix) {
+			return wrap(b.whiteout(dir, name), fail)
+		}
 	}
 	meta, err := b.meta(h)
 	if err != nil {
@@ -163,6 +171,14 @@ func wrap(err error, f func(error) error) error {
 		return nil
 	}
 	return f(err)
+}
+
+// cleanPath makes a name relative to the root, by the rules of layers or of archives.
+func (b *builder) cleanPath(name string) (string, error) {
+	if b.archive && strings.Contains(name, "..") {
+		name = pathpkg.Clean(name) // of an absolute name, ".." at the beginning goes
+	}
+	return cleanPath(name)
 }
 
 // cleanPath makes a name relative to the root.

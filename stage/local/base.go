@@ -10,11 +10,10 @@ import (
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/decompress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
@@ -169,33 +168,12 @@ func checkDiffID(layer v1.Layer, got tree.Digest) error {
 }
 
 func indexTar(compressed io.Reader) (*layertar.Index, error) {
-	plain, err := decompress(compressed)
+	plain, _, err := decompress.NewReader(compressed)
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
 	return layertar.Read(plain, layertar.Limits{})
-}
-
-// decompress recognises gzip and zstd by their first bytes, and takes anything
-// else for a plain tar, whatever the media type says.
-func decompress(r io.Reader) (io.ReadCloser, error) {
-	b := bufio.NewReaderSize(r, 1<<16)
-	magic, err := b.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b:
-		return gzip.NewReader(b)
-	case len(magic) == 4 && magic[0] == 0x28 && magic[1] == 0xb5 && magic[2] == 0x2f && magic[3] == 0xfd:
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(1<<30), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return io.NopCloser(b), nil
 }
 
 // baseDir returns the directory of one layer of a base image, made on first use.
@@ -267,7 +245,7 @@ func (s *session) unpackTar(ctx context.Context, step *stage.Step, layer v1.Laye
 		return nil, nil, err
 	}
 	index, err := func() (*layertar.Index, error) {
-		plain, err := decompress(compressed)
+		plain, _, err := decompress.NewReader(compressed)
 		if err != nil {
 			return nil, err
 		}

@@ -1,8 +1,13 @@
 package source_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing/fstest"
@@ -63,4 +68,31 @@ func show(files source.Files) {
 	for _, e := range entries {
 		fmt.Printf("%s %d %.11s\n", e.Path, e.Size, e.Digest)
 	}
+}
+
+// A stream of a tar archive, compressed or not, as a source.
+func ExampleTar() {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	_ = w.WriteHeader(&tar.Header{Name: "./bin/tool", Mode: 0o4755, Uid: 10, Size: 5})
+	_, _ = w.Write([]byte("tool\n"))
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	files := source.Tar(func() (io.ReadCloser, error) { return io.NopCloser(&b), nil }, "stdin", source.TarOptions{})
+	defer files.Close()
+	show(files)
+	// Output:
+	// bin 0 sha256:0000
+	// bin/tool 5 sha256:6794
+}
+
+// An archive that is not there is told by List.
+func ExampleTarFile() {
+	files := source.TarFile("/no/such.tar.gz", source.TarOptions{})
+	_, err := files.List(context.Background())
+	fmt.Println(err)
+	// Output: archive /no/such.tar.gz cannot be opened: open /no/such.tar.gz: no such file or directory
 }
