@@ -1,0 +1,251 @@
+package rootfs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/atomicfile"
+	"github.com/stagewright/stagewright/internal/layertar"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/platform"
+)
+
+// ErrNotEmpty says that a directory has other files already.
+var ErrNotEmpty = errors.New("the directory is not empty")
+
+// Options changes what [DirWith] does. The zero value is what [Dir] uses.
+type Options struct {
+	// Merge writes into a directory that has files already: those of the image
+	// replace what has their names, and the others stay. It is done in place, so a
+	// failure leaves it half done.
+	Merge bool
+}
+
+// Dir returns a sink that writes the files to the directory path, which must be
+// empty or not there yet; otherwise the error wraps [ErrNotEmpty]. Directories above
+// it are made.
+func Dir(path string) image.Sink { return DirWith(path, Options{}) }
+
+// DirWith is [Dir] with options.
+func DirWith(path string, o Options) image.Sink { return &dirSink{path, o} }
+
+// Tar returns a sink that writes the files to the tar file path, replacing a file
+// that is there.
+func Tar(path string) image.Sink { return &tarSink{path: path} }
+
+// TarTo returns a sink that writes the tar to w.
+func TarTo(w io.Writer) image.Sink { return &tarSink{w: w} }
+
+type dirSink struct {
+	path string
+	o    Options
+}
+
+func (s *dirSink) String() string { return "directory " + s.path }
+
+func (s *dirSink) Write(ctx context.Context, a image.Artifact) error {
+	if err := s.write(ctx, a); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+func (s *dirSink) write(ctx context.Context, a image.Artifact) error {
+	if s.path == "" {
+		return errors.New("no path; name a directory")
+	}
+	names, err := os.ReadDir(s.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(names) > 0 && !s.o.Merge {
+		return fmt.Errorf("%w; name a new one, or allow it to be merged", ErrNotEmpty)
+	}
+	undo, err := atomicfile.MakeParents(s.path)
+	if err != nil {
+		return err
+	}
+	work := s.path
+	if !s.o.Merge {
+		work = atomicfile.TempPath(filepath.Dir(s.path))
+	}
+	err = s.fill(ctx, a, work)
+	if err == nil && !s.o.Merge {
+		// An empty directory gives way to the new one.
+		if err = os.Rename(work, s.path); err != nil && names != nil {
+			err = errors.Join(os.Remove(s.path), os.Rename(work, s.path))
+		}
+	}
+	if err != nil && !s.o.Merge {
+		os.RemoveAll(work)
+		undo()
+	}
+	return err
+}
+
+func (s *dirSink) fill(ctx context.Context, a image.Artifact, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return each(ctx, a, filepath.Dir(dir), func(below string, f *flat) error {
+		at := dir
+		if below != "" {
+			at = filepath.Join(dir, below)
+			if err := os.MkdirAll(at, 0o755); err != nil {
+				return err
+			}
+		}
+		return writeDir(ctx, at, f)
+	})
+}
+
+type tarSink struct {
+	path string
+	w    io.Writer
+}
+
+func (s *tarSink) String() string {
+	if s.path == "" {
+		return "tar stream"
+	}
+	return "tar " + s.path
+}
+
+func (s *tarSink) Write(ctx context.Context, a image.Artifact) error {
+	if err := s.write(ctx, a); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+func (s *tarSink) write(ctx context.Context, a image.Artifact) error {
+	if s.w != nil {
+		return writeTar(ctx, a, "", s.w)
+	}
+	if s.path == "" {
+		return errors.New("no path; name a file")
+	}
+	if fi, err := os.Stat(s.path); err == nil && !fi.Mode().IsRegular() {
+		return errors.New("it is not a regular file; name a new file")
+	}
+	undo, err := atomicfile.MakeParents(s.path)
+	if err != nil {
+		return err
+	}
+	file, err := atomicfile.Create(s.path)
+	if err != nil {
+		undo()
+		return err
+	}
+	if err := writeTar(ctx, a, filepath.Dir(s.path), file); err != nil {
+		file.Discard()
+		undo()
+		return err
+	}
+	return file.Commit()
+}
+
+// writeTar writes one tar with everything. Names come in order whatever the order
+// of the images is.
+func writeTar(ctx context.Context, a image.Artifact, temp string, w io.Writer) error {
+	out := bufio.NewWriterSize(w, 1<<20)
+	all := tree.Edit(nil)
+	var flats []*flat
+	defer func() {
+		for _, f := range flats {
+			f.close()
+		}
+	}()
+	err := collect(ctx, a, temp, func(below string, f *flat) error {
+		flats = append(flats, f)
+		if below == "" {
+			all = tree.Edit(f.root)
+			return nil
+		}
+		return all.Graft().Put(below, f.root)
+	})
+	if err != nil {
+		return err
+	}
+	open := func(d tree.Digest) (rc io.ReadCloser, err error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for _, f := range flats {
+			if rc, err = f.open(d); !errors.Is(err, fs.ErrNotExist) {
+				return rc, err
+			}
+		}
+		return nil, err
+	}
+	if err := layertar.Write(out, tree.Diff(tree.Edit(nil).Tree(), all.Tree()), open); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// each calls do with the files of every image, one at a time.
+func each(ctx context.Context, a image.Artifact, temp string, do func(below string, f *flat) error) error {
+	return collect(ctx, a, temp, func(below string, f *flat) error {
+		defer f.close()
+		return do(below, f)
+	})
+}
+
+// collect unpacks every image and gives it away; below is the directory of its
+// platform, empty for the image that is alone.
+func collect(ctx context.Context, a image.Artifact, temp string, give func(below string, f *flat) error) error {
+	if a.Index == nil || a.Image != nil {
+		if a.Image == nil {
+			return image.ErrArtifact
+		}
+		f, err := flatten(ctx, a.Image, temp)
+		if err != nil {
+			return err
+		}
+		return give("", f)
+	}
+	m, err := a.Index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, d := range m.Manifests {
+		if d.Platform == nil || !d.MediaType.IsImage() {
+			continue // what belongs to an image and is none
+		}
+		img, err := a.Index.Image(d.Digest)
+		if err != nil {
+			return err
+		}
+		below := directory(*d.Platform)
+		if seen[below] {
+			return fmt.Errorf("the index has two images for %s", d.Platform)
+		}
+		seen[below] = true
+		f, err := flatten(ctx, img, temp)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Platform, err)
+		}
+		if err := give(below, f); err != nil {
+			return fmt.Errorf("%s: %w", d.Platform, err)
+		}
+	}
+	return nil
+}
+
+// directory names a platform as a path element: "linux_arm_v7".
+func directory(p v1.Platform) string {
+	full := platform.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}
+	return strings.NewReplacer("/", "_", `\`, "_").Replace(full.String())
+}

@@ -1,0 +1,57 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stagewright/stagewright/internal/tree"
+)
+
+// special makes a pipe or a device node.
+func (w *writer) special(p string, n *tree.Node) error {
+	dir, name := filepath.Split(p)
+	at, err := w.root.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	mode, dev := uint32(unix.S_IFIFO), 0
+	if n.Kind() != tree.Fifo {
+		major, minor := n.Device()
+		mode, dev = unix.S_IFCHR, int(unix.Mkdev(major, minor))
+		if n.Kind() == tree.BlockDevice {
+			mode = unix.S_IFBLK
+		}
+	}
+	err = unix.Mknodat(int(at.Fd()), name, mode|0o600, dev)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("a device node needs root; write a tar instead: %w", err)
+	}
+	return err
+}
+
+// attributes sets the extended attributes of a file or a directory.
+func (w *writer) attributes(p string, m tree.Meta) error {
+	if len(m.Xattrs) == 0 {
+		return nil
+	}
+	f, err := w.root.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, x := range m.Xattrs {
+		if !w.owner && !strings.HasPrefix(x.Name, "user.") {
+			continue
+		}
+		if err := unix.Fsetxattr(int(f.Fd()), x.Name, x.Value, 0); err != nil {
+			return fmt.Errorf("attribute %s: %w", x.Name, err)
+		}
+	}
+	return nil
+}

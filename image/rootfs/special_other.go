@@ -1,0 +1,17 @@
+//go:build !linux
+
+package rootfs
+
+import (
+	"fmt"
+
+	"github.com/stagewright/stagewright/internal/tree"
+)
+
+// special makes a pipe or a device node.
+func (w *writer) special(_ string, n *tree.Node) error {
+	return fmt.Errorf("a %s cannot be made on this system; write a tar instead", n.Kind())
+}
+
+// attributes sets the extended attributes of a file or a directory.
+func (w *writer) attributes(string, tree.Meta) error { return nil }
