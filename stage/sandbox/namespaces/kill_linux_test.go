@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +21,9 @@ import (
 
 // builderEnv makes this test binary a builder that runs the Spec in it.
 const builderEnv = "SANDBOX_TEST_BUILDER"
+
+// ignoreEnv has the builder ignore all signals.
+const ignoreEnv = "SANDBOX_TEST_IGNORE"
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(builderEnv); spec != "" {
@@ -34,6 +39,13 @@ func builder(encoded string) int {
 		return 1
 	}
 	s.Stdout, s.Stderr = os.Stdout, os.Stderr
+	if os.Getenv(ignoreEnv) != "" {
+		for n := syscall.Signal(1); n <= 64; n++ {
+			if n != syscall.SIGCHLD { // without which the kernel keeps no process to wait for
+				signal.Ignore(n)
+			}
+		}
+	}
 	if _, err := namespaces.New(namespaces.Options{}).Run(context.Background(), &s); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

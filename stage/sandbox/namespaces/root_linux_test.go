@@ -77,6 +77,27 @@ func TestInheritedDescriptors(t *testing.T) {
 	}
 }
 
+// TestIgnoredSignals: a builder that was started by nohup, or in the background.
+func TestIgnoredSignals(t *testing.T) {
+	probe(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(sandbox.Spec{
+		Root: sandbox.Root{Lowers: []string{sandboxtest.Lower(t)}}, Args: []string{sandboxtest.Prober, "read", "/proc/self/status"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), builderEnv+"="+string(encoded), ignoreEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "SigIgn:\t0000000000000000\n") {
+		t.Errorf("the step inherited ignored signals: %v\n%s", err, out)
+	}
+}
+
 // TestRefusedUpper: an upper directory that overlayfs refuses.
 func TestRefusedUpper(t *testing.T) {
 	probe(t)

@@ -2,9 +2,7 @@ package child
 
 import (
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,9 +74,7 @@ func run(created *[]Created) *Failure {
 	if err := unix.Chdir(c.Dir); err != nil {
 		return fail(StageDir, "enter", c.Dir, err)
 	}
-	// An ignored signal stays ignored through execve, a handled one does not:
-	// the step must not see how the builder was started (nohup, a shell's &).
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
+	defaultSignals()
 	if err := Send(fdFile(ReportFD), &Report{Created: *created}); err != nil {
 		return fail(StageSetup, "report", "", err)
 	}

@@ -119,6 +119,21 @@ func becomeUser(c *Config) *Failure {
 	return nil
 }
 
+// defaultSignals gives every signal its default action. An ignored signal stays
+// ignored through execve, and the step must not see how the builder was started
+// (nohup, a shell's &). signal.Notify would do for two of them, and costs three
+// threads, which execve then waits for.
+func defaultSignals() {
+	var action [8]uint64 // a struct sigaction of any architecture, with SIG_DFL, no flags, no mask
+	for n := uintptr(1); n <= lastSignal; n++ {
+		// Two cannot be changed, and are never ignored.
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&action)), 0, signalSetSize, 0, 0)
+	}
+}
+
+// The kernel's _NSIG, and the size of its sigset_t in bytes.
+const lastSignal, signalSetSize = 64, 8
+
 func loadFilter(filter []byte) error {
 	if len(filter) == 0 || len(filter)%8 != 0 {
 		return unix.EINVAL
