@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing/fstest"
 
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/stage/source"
 )
 
@@ -95,4 +98,32 @@ func ExampleTarFile() {
 	_, err := files.List(context.Background())
 	fmt.Println(err)
 	// Output: archive /no/such.tar.gz cannot be opened: open /no/such.tar.gz: no such file or directory
+}
+
+// A file of a server, which is downloaded once in the life of the store.
+func ExampleHTTP() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "tool\n") }))
+	defer server.Close()
+	files, err := source.HTTP(server.URL+"/v1/tool", "sha256:6794d38a1b8a68a2ed2e6afa2a3cb9d1bcdd6c9d5e6ba4d2c27a2a9bb0d9c8a1", source.HTTPOptions{Store: cache.NewMemory()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = files.List(context.Background())
+	var sum *source.ChecksumError
+	fmt.Println(errors.As(err, &sum))
+	// Output: true
+}
+
+// A file that may change is used as it is at the moment.
+func ExampleHTTPUnchecked() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "tool\n") }))
+	defer server.Close()
+	files, err := source.HTTPUnchecked(server.URL+"/v1/tool", source.HTTPOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	show(files)
+	// Output: tool 5 sha256:6794
 }
