@@ -40,6 +40,12 @@ type Options struct {
 	SSH map[string]stage.SSHAgent
 	// Stages are further stages that stage.Named can find.
 	Stages []stage.Stage
+	// Labels are set on the image, last; they are in no history.
+	Labels map[string]string
+	// Run are options for every Run step: a network, extra hosts.
+	Run []stage.RunOption
+	// NoCache makes every step anew. What is made goes into the cache.
+	NoCache bool
 	// OnBuild runs the ONBUILD triggers of base images; see stage.Options. Give
 	// dockerfile.OnBuild of package stage/dockerfile.
 	OnBuild func(triggers []string, s stage.Stage) (stage.Stage, error)
@@ -149,7 +155,7 @@ func (b *builder) close() error {
 }
 
 func (b *builder) request(o Options) stage.Request {
-	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, Progress: o.Progress}
+	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, Progress: o.Progress}
 }
 
 func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, *builder, error) {
@@ -167,7 +173,7 @@ func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, 
 	}
 	g, err := stage.Compile(ctx, []stage.Stage{target}, stage.Options{
 		Args: o.Args, Platforms: o.Platforms, Resolver: o.Resolver, Stages: o.Stages,
-		OnBuild: o.OnBuild, Policy: o.Policy,
+		OnBuild: o.OnBuild, Policy: o.Policy, Run: o.Run, Labels: o.Labels,
 	})
 	if err != nil {
 		return nil, nil, err

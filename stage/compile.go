@@ -31,6 +31,11 @@ type Options struct {
 	Resolver Resolver
 	// Stages are further stages that Named can find.
 	Stages []Stage
+	// Run are options for every Run step; those of RunDefaults and of the step itself
+	// come after them.
+	Run []RunOption
+	// Labels are set on the targets, last, and are in no history.
+	Labels map[string]string
 	// OnBuild turns the ONBUILD triggers of a base into operations on the stage that
 	// it is given; dockerfile.OnBuild of package stage/dockerfile does. With nil a base
 	// that has triggers is a mistake, unless the stage says IgnoreOnBuild.
@@ -189,12 +194,40 @@ func (c *compiler) label(r *root) string {
 	return c.numbers[r]
 }
 
+// labelled is the state of a target with the labels of the options.
+func (c *compiler) labelled(before *state, r *root) *state {
+	st := *before
+	st.edit(func(cfg *image.Config) {
+		cfg.Labels = maps.Clone(cfg.Labels)
+		if cfg.Labels == nil {
+			cfg.Labels = map[string]string{}
+		}
+		maps.Copy(cfg.Labels, c.opts.Labels)
+	})
+	op := &ConfigOp{Instruction: "LABEL"}
+	for _, key := range slices.Sorted(maps.Keys(c.opts.Labels)) {
+		if key == "" {
+			c.fail(mark{}, c.label(r), "LABEL", errors.New("label with an empty key"), "")
+		}
+		op.Words = append(op.Words, key, c.opts.Labels[key])
+	}
+	parent := c.graph.steps[st.step]
+	st.step = c.add(&Step{
+		Stage: parent.Stage, Platform: parent.Platform, Op: op, Parent: st.step,
+		Config: st.cfg, Author: st.author, Text: "LABEL of the build", at: r.at,
+	})
+	return &st
+}
+
 func (c *compiler) target(s Stage, p platform.Platform) {
 	if s.last == nil {
 		c.fail(mark{}, "", "", errZeroStage, "")
 		return
 	}
 	st := c.at(s.last, p)
+	if len(c.opts.Labels) > 0 && st.step >= 0 {
+		st = c.labelled(st, s.last.root)
+	}
 	c.graph.targets = append(c.graph.targets, Target{Stage: c.label(s.last.root), Platform: p, Step: st.step})
 }
 

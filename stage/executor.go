@@ -34,6 +34,9 @@ type Request struct {
 	Secrets map[string]Secret
 	// SSH are the agents for SSHMount, by id.
 	SSH map[string]SSHAgent
+	// NoCache makes every step anew, whatever the cache knows; what is made goes into
+	// the cache. Contents of cache mounts stay.
+	NoCache bool
 	// Progress is told what happens, one event at a time.
 	Progress func(Event)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, error) {
-	run := *op.withDefaults(st.defaults)
+	run := *op.withDefaults(slices.Concat(c.opts.Run, st.defaults))
 	run.Compatible = st.rules != nil
 	switch {
 	case op.Script && strings.HasPrefix(op.Command, "#!"):

@@ -145,6 +145,9 @@ func (s *session) pass(ctx context.Context, d *demand, gates []int) error {
 
 // lookup finds a record with everything that it names; nil is a miss.
 func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
+	if s.request.NoCache {
+		return nil, nil
+	}
 	rec, ok, err := load[record](ctx, s, key)
 	if !ok {
 		return nil, err

@@ -173,7 +173,7 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, steps []in
 	if err != nil {
 		return nil, err
 	}
-	if ok && len(rec.Layers) == len(steps) && s.complete(ctx, rec) {
+	if ok && !s.request.NoCache && len(rec.Layers) == len(steps) && s.complete(ctx, rec) {
 		return rec.Layers, nil
 	}
 	// The stage is evaluated first, then its layers, side by side.
