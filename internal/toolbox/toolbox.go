@@ -7,8 +7,8 @@
 //
 // # What is in it
 //
-// The shell is mvdan.cc/sh v3.14.1 (BSD-3-Clause); base64, cat, chmod, cp, find, gzip, ls, mkdir, mktemp, mv, rm, shasum, tar, touch
-// and xargs come from github.com/u-root/u-root v0.16.0 (BSD-3-Clause); grep, sed, sort, ln, chown, env and the other commands are
+// The shell is mvdan.cc/sh v3.14.1 (BSD-3-Clause); base64, cat, cp, find, gzip, ls, mkdir, mktemp, rm, shasum, tar, touch
+// and xargs come from github.com/u-root/u-root v0.16.0 (BSD-3-Clause); grep, sed, sort, ln, mv, chmod, chown, env and the other commands are
 // written in the template. An image that carries the binary carries code under those licences and under those of what they import:
 // golang.org/x (BSD-3-Clause) and, through u-root, the small modules that the template's go.mod lists.
 // The template's modules never enter this module's go.mod: they are fetched by the go command, checked against the embedded go.sum,

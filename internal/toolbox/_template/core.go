@@ -10,14 +10,12 @@ import (
 	"github.com/u-root/u-root/pkg/core"
 	"github.com/u-root/u-root/pkg/core/base64"
 	"github.com/u-root/u-root/pkg/core/cat"
-	"github.com/u-root/u-root/pkg/core/chmod"
 	"github.com/u-root/u-root/pkg/core/cp"
 	"github.com/u-root/u-root/pkg/core/find"
 	"github.com/u-root/u-root/pkg/core/gzip"
 	"github.com/u-root/u-root/pkg/core/ls"
 	"github.com/u-root/u-root/pkg/core/mkdir"
 	"github.com/u-root/u-root/pkg/core/mktemp"
-	"github.com/u-root/u-root/pkg/core/mv"
 	"github.com/u-root/u-root/pkg/core/rm"
 	"github.com/u-root/u-root/pkg/core/shasum"
 	"github.com/u-root/u-root/pkg/core/tar"
@@ -30,7 +28,6 @@ func coreCommands() map[string]command {
 	return map[string]command{
 		"base64": fromCore(base64.New),
 		"cat":    fromCore(cat.New),
-		"chmod":  fromCore(chmod.New),
 		"cp":     fromCore(cp.New),
 		"find":   fromCore(find.New),
 		"gunzip": fromCore(func() core.Command { return gzip.New("gunzip") }),
@@ -38,7 +35,6 @@ func coreCommands() map[string]command {
 		"ls":     listFiles,
 		"mkdir":  fromCore(mkdir.New),
 		"mktemp": fromCore(mktemp.New),
-		"mv":     fromCore(mv.New),
 		"rm":     fromCore(rm.New),
 		"shasum": fromCore(shasum.New),
 		"tar":    fromCore(tar.New),
