@@ -193,3 +193,24 @@ func (a Arg) Describe() string {
 	}
 	return s
 }
+
+// Parts is what an argument was declared with, for programs that write declarations in another form.
+type Parts struct {
+	Name       string
+	Default    string
+	HasDefault bool
+	Required   bool
+	Doc        string
+	OneOf      []string
+	Bool, Int  bool
+	Low, High  int64 // of Int: the least and the greatest value
+	Validated  bool  // it has a function of [Validate]
+}
+
+// Parts returns what the argument was declared with.
+func (a Arg) Parts() Parts {
+	return Parts{
+		Name: a.name, Default: a.def, HasDefault: a.hasDefault, Required: a.required, Doc: a.doc, OneOf: slices.Clone(a.oneOf),
+		Bool: a.kind == boolean, Int: a.kind == integer, Low: a.low, High: a.high, Validated: len(a.validators) > 0,
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stagewright/stagewright/arg"
 )
 
@@ -222,4 +224,15 @@ func ExampleValidate() {
 func ExampleNear() {
 	fmt.Println(arg.Near("biulder", []string{"builder", "runtime"}))
 	// Output: [builder]
+}
+
+func TestParts(t *testing.T) {
+	p := arg.New("PORT", arg.Default("80"), arg.IntRange(1, 90), arg.Doc("where"), arg.OneOf("80", "81"), arg.Validate(even)).Parts()
+	want := arg.Parts{Name: "PORT", Default: "80", HasDefault: true, Doc: "where", OneOf: []string{"80", "81"}, Int: true, Low: 1, High: 90, Validated: true}
+	if d := cmp.Diff(want, p); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+	if p := arg.New("B", arg.Bool(), arg.Required()).Parts(); !p.Bool || !p.Required || p.HasDefault || p.Validated {
+		t.Errorf("%+v", p)
+	}
 }

@@ -97,6 +97,7 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 		reported:       map[string]bool{},
 		sees:           map[*link]bool{},
 	}
+	c.graph.chosen = c.chosen
 	if len(targets) == 0 {
 		return nil, errors.New("stage: nothing to compile: no target")
 	}

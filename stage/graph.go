@@ -15,6 +15,7 @@ type Graph struct {
 	points  map[point]int // where each link ended up
 	build   platform.Platform
 	pins    map[pinKey]platform.Platform // the platform of a stage when one is asked for
+	chosen  map[pinKey]Stage             // what ForPlatform gave
 }
 
 // Step is one operation of a graph. It must not be changed.

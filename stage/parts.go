@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/platform"
 )
 
 // Parts is what a stage was made of, as written: nothing in it is expanded. It is
@@ -23,10 +24,13 @@ type Parts struct {
 	Ops           []WrittenOp
 }
 
-// WrittenOp is one operation as it was written, and where.
+// WrittenOp is one operation as it was written, and where. The value of Op is the same
+// pointer in all stages that were forked after the operation, so that it tells where two
+// of them part.
 type WrittenOp struct {
-	Op  Op
-	Pos Position
+	Op    Op
+	Pos   Position
+	Group int // of a LayerOp: how many operations before it the group has
 }
 
 // Parts returns what the stage was made of. Sources that are stages are Stage
@@ -49,10 +53,21 @@ func (s Stage) Parts() Parts {
 		p.Base = Stage{last: r.base}
 	}
 	for l := s.last; l.prev != nil; l = l.prev {
-		p.Ops = append(p.Ops, WrittenOp{l.op, l.at.position()})
+		p.Ops = append(p.Ops, WrittenOp{Op: l.op, Pos: l.at.position(), Group: l.grouped()})
 	}
 	slices.Reverse(p.Ops)
 	return p
+}
+
+// grouped is the number of links that a LayerOp groups.
+func (l *link) grouped() int {
+	n := 0
+	if op, ok := l.op.(*LayerOp); ok {
+		for x := l.prev; x != op.below; x = x.prev {
+			n++
+		}
+	}
+	return n
 }
 
 // Beginning returns the stage as it was before its first operation. It is equal
@@ -67,3 +82,13 @@ func (s Stage) Beginning() Stage {
 
 // Stages returns the targets as they were given to Compile.
 func (g *Graph) Stages() []Stage { return slices.Clone(g.stages) }
+
+// Chosen returns what a stage of [ForPlatform] chose for a platform. The second result is
+// false when the stage is none, or was not asked for that platform.
+func (g *Graph) Chosen(s Stage, p platform.Platform) (Stage, bool) {
+	if s.last == nil {
+		return Stage{}, false
+	}
+	chosen, ok := g.chosen[pinKey{s.last.root, p}]
+	return chosen, ok
+}
