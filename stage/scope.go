@@ -301,7 +301,8 @@ func (e *UndefinedError) Error() string {
 func (sc *scope) undefined(text, name string) error {
 	v := sc.vars.find(name)
 	e := &UndefinedError{Name: name, Text: text, Declared: v != nil && v.declared, reference: sc.reference}
-	e.Near = nearest(name, sc.vars.names(nil))
+	others := slices.DeleteFunc(sc.vars.names(nil), func(n string) bool { return n == name })
+	e.Near = nearest(name, others)
 	return e
 }
 
