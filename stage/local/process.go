@@ -35,6 +35,10 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	if err != nil {
 		return err
 	}
+	mounts := nameFiles(p.Network)
+	if lowers, err = s.onMountPoints(ctx, lowers, mounts); err != nil {
+		return err
+	}
 	user, err := s.processUser(ctx, nil, id, root, cfg.User)
 	if err != nil {
 		return err
@@ -51,7 +55,7 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	status, err := s.opts.Runner.Run(ctx, &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
 		Args: argv, Env: overlayEnv(cfg.Env, p.Env), Dir: cfg.WorkingDir, User: user,
-		Network: network(p.Network), Mounts: nameFiles(p.Network),
+		Network: network(p.Network), Mounts: mounts,
 		Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr,
 	})
 	if err != nil {

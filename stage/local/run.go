@@ -98,6 +98,9 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 		return nil, err
 	}
 	defer mounts.release()
+	if lowers, err = s.onMountPoints(ctx, lowers, mounts.list); err != nil {
+		return nil, err
+	}
 	select {
 	case s.runs <- struct{}{}:
 		defer func() { <-s.runs }()
