@@ -162,8 +162,8 @@ func (u *Upper) opener(changes []tree.Change) tree.Opener {
 	}
 }
 
-// Discard deletes what is left of the upper: everything, or after Adopt the work directory. Nothing may be mounted on it any more. A second Discard does
-// nothing.
+// Discard deletes what is left of the upper: everything, or after Adopt the work directory. Nothing may be mounted on it any more. It does not wait for the
+// deletion, [Store.Close] does. A second Discard does nothing.
 func (u *Upper) Discard() error {
 	if u.over {
 		return nil
@@ -172,5 +172,5 @@ func (u *Upper) Discard() error {
 	if u.root.fd >= 0 {
 		u.root.close()
 	}
-	return errors.Join(u.session.discard(u.name), u.session.discard(u.name+workSuffix))
+	return errors.Join(u.session.discardLater(u.name), u.session.discardLater(u.name+workSuffix))
 }

@@ -38,6 +38,7 @@ func TestUpperTakesTheRootsMetadata(t *testing.T) {
 	if err := first(u.Discard(), u.Discard()); err != nil {
 		t.Error(err)
 	}
+	s.session.sweeper.Wait()
 	if _, err := os.Stat(u.Work); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Discard: %v", err)
 	}
@@ -46,6 +47,32 @@ func TestUpperTakesTheRootsMetadata(t *testing.T) {
 	}
 	if _, err := u.Adopt(t.Context(), digestOf(""), nil); err == nil {
 		t.Error("Adopt after Discard")
+	}
+}
+
+// More rubbish than may wait, and a Close in the middle of its removal.
+func TestDiscardInTheBackground(t *testing.T) {
+	dir := tempDir(t)
+	s := openStore(t, dir)
+	var uppers []*Upper
+	for range 2 * maxTrash {
+		u := mustUpper(t, s, nil)
+		if err := first(os.WriteFile(u.Dir+"/f", nil, 0o644), os.Mkdir(u.Work+"/work", 0)); err != nil {
+			t.Fatal(err)
+		}
+		uppers = append(uppers, u)
+	}
+	for _, u := range uppers {
+		if err := u.Discard(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(dir + "/*/tmp/*")
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != lockFile {
+		t.Errorf("left after Close: %q, %v", left, err)
 	}
 }
 
@@ -111,6 +138,7 @@ func TestScanBounds(t *testing.T) {
 	if err := deep.Discard(); err != nil {
 		t.Errorf("Discard of a deep tree: %v", err)
 	}
+	s.session.sweeper.Wait()
 	if _, err := os.Lstat(deep.Dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Discard: %v", err)
 	}
