@@ -243,36 +243,44 @@ func special(h *tar.Header, meta tree.Meta) (*tree.Node, error) {
 
 // meta checks and takes what all kinds have.
 func (b *builder) meta(h *tar.Header) (tree.Meta, error) {
+	m, size, err := headerMeta(h, b.lim.Xattrs)
+	if err != nil {
+		return m, err
+	}
+	if b.metadata += int64(size + len(h.Name) + len(h.Linkname)); b.metadata > b.lim.Metadata {
+		return tree.Meta{}, &LimitError{"bytes of names and attributes", h.Name, b.lim.Metadata}
+	}
+	return m, nil
+}
+
+// headerMeta returns the metadata of a header and the bytes of its extended attributes.
+func headerMeta(h *tar.Header, maxXattrs int) (m tree.Meta, size int, err error) {
 	// The largest number means "no id" to chown(2).
 	if h.Uid < 0 || int64(h.Uid) >= math.MaxUint32 || h.Gid < 0 || int64(h.Gid) >= math.MaxUint32 {
-		return tree.Meta{}, fmt.Errorf("%w: owner %d:%d", ErrRange, h.Uid, h.Gid)
+		return m, 0, fmt.Errorf("%w: owner %d:%d", ErrRange, h.Uid, h.Gid)
 	}
 	sec := h.ModTime.Unix()
 	if sec <= -maxSeconds || sec >= maxSeconds {
-		return tree.Meta{}, fmt.Errorf("%w: time %v", ErrRange, h.ModTime.UTC())
+		return m, 0, fmt.Errorf("%w: time %v", ErrRange, h.ModTime.UTC())
 	}
-	m := tree.Meta{
+	m = tree.Meta{
 		Mode: uint32(h.Mode & 0o7777), UID: uint32(h.Uid), GID: uint32(h.Gid),
 		Mtime: h.ModTime.UnixNano(),
 	}
-	size := 0
 	for k, v := range h.PAXRecords {
 		name, ok := strings.CutPrefix(k, xattrPrefix)
 		if !ok {
 			continue
 		}
 		if name == "" || len(name) > tree.MaxName || strings.IndexByte(name, 0) >= 0 {
-			return tree.Meta{}, fmt.Errorf("%w: name of attribute %.40q", ErrRange, name)
+			return m, 0, fmt.Errorf("%w: name of attribute %.40q", ErrRange, name)
 		}
-		if size += len(name) + len(v); size > b.lim.Xattrs {
-			return tree.Meta{}, &LimitError{"bytes of extended attributes", h.Name, int64(b.lim.Xattrs)}
+		if size += len(name) + len(v); size > maxXattrs {
+			return m, 0, &LimitError{"bytes of extended attributes", h.Name, int64(maxXattrs)}
 		}
 		m.Xattrs = append(m.Xattrs, tree.Xattr{Name: name, Value: []byte(v)})
 	}
-	if b.metadata += int64(size + len(h.Name) + len(h.Linkname)); b.metadata > b.lim.Metadata {
-		return tree.Meta{}, &LimitError{"bytes of names and attributes", h.Name, b.lim.Metadata}
-	}
-	return m, nil
+	return m, size, nil
 }
 
 // maxSeconds is where nanoseconds no longer fit in an int64.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -27,6 +28,9 @@ type (
 // source, in the step that it copied from, in the directory that a Run left. The
 // result can be called any time during the session and never waits for a step.
 func (s *session) locate(ctx context.Context, d *demand, id int, digest tree.Digest) (openFunc, error) {
+	if digest == emptyContent {
+		return bytesOpener(nil), nil
+	}
 	for id = s.below(id); ; id = s.below(s.steps[id].Parent) {
 		open, err := s.locateOwn(ctx, d, id, digest)
 		if open != nil || err != nil {
@@ -52,20 +56,21 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		if sha256.Sum256(op.Content) != [sha256.Size]byte(digest) {
 			return nil, nil
 		}
-		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(op.Content)), nil }, nil
+		return bytesOpener(op.Content), nil
 	case *stage.CopyOp:
-		if l := s.sources.uses[slot{id, -1}]; l != nil {
-			p, ok := l.paths[digest]
-			if !ok {
-				return nil, nil
-			}
-			return func() (io.ReadCloser, error) { return openVerified(l.files, p, digest) }, nil
-		}
+		return s.locateInCopy(ctx, d, step, op, digest)
+	case *stage.FuncOp:
 		o, err := s.outcome(ctx, d, id)
 		if err != nil || !o.has(digest) {
 			return nil, err
 		}
-		return s.locate(ctx, d, step.Inputs[0], digest)
+		return s.packed(o, digest), nil
+	case *stage.MergeOp, *stage.ApplyOp:
+		o, err := s.outcome(ctx, d, id)
+		if err != nil || !o.has(digest) {
+			return nil, err
+		}
+		return s.locateInAny(ctx, d, step.Inputs, digest)
 	case *stage.RunOp:
 		o, err := s.outcome(ctx, d, id)
 		if err != nil || o.empty() || !o.has(digest) {
@@ -79,6 +84,81 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		return func() (io.ReadCloser, error) { return open(digest) }, nil
 	}
 	return nil, nil
+}
+
+// locateInCopy finds bytes that a copy brought: out of the operation, an archive that it
+// unpacked, or its source.
+func (s *session) locateInCopy(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, digest tree.Digest) (openFunc, error) {
+	for _, file := range op.Inline {
+		if sha256.Sum256(file.Content) == [sha256.Size]byte(digest) {
+			return bytesOpener(file.Content), nil
+		}
+	}
+	if len(op.Paths) == 0 {
+		return nil, nil
+	}
+	unpacks := op.Unpack != stage.UnpackNever
+	if unpacks || s.sources.uses[slot{step: step.ID, mount: -1}] == nil {
+		o, err := s.outcome(ctx, d, step.ID)
+		if err != nil || !o.has(digest) {
+			return nil, err
+		}
+		if unpacks && !o.Pack.IsZero() && s.inPack(ctx, o.Pack, digest) {
+			return s.packed(o, digest), nil
+		}
+	}
+	return s.locateCopied(ctx, d, step, op, digest)
+}
+
+// locateCopied finds bytes in the source of a copy; nil says that a local source has not
+// got them.
+func (s *session) locateCopied(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, digest tree.Digest) (openFunc, error) {
+	if digest == emptyContent {
+		return bytesOpener(nil), nil
+	}
+	l := s.sources.uses[slot{step: step.ID, mount: -1}]
+	if l == nil {
+		return s.locate(ctx, d, step.Inputs[0], digest)
+	}
+	p, ok := l.paths[digest]
+	if !ok {
+		return nil, nil
+	}
+	return func() (io.ReadCloser, error) { return openVerified(l.files, p, digest) }, nil
+}
+
+// locateInAny finds bytes in the files after one of several steps, the last first.
+func (s *session) locateInAny(ctx context.Context, d *demand, steps []int, digest tree.Digest) (openFunc, error) {
+	for _, id := range slices.Backward(steps) {
+		open, err := s.locate(ctx, d, id, digest)
+		if err == nil || !errors.Is(err, errMissing) {
+			return open, err
+		}
+	}
+	return nil, nil
+}
+
+func (s *session) packed(o *outcome, digest tree.Digest) openFunc {
+	pack := o.Pack
+	return func() (io.ReadCloser, error) { return s.openPacked(context.Background(), pack, digest) }
+}
+
+// inPack reports whether a pack has the bytes.
+func (s *session) inPack(ctx context.Context, pack cache.Digest, digest tree.Digest) bool {
+	b, err := s.opts.Store.Open(ctx, pack)
+	if err != nil {
+		return false
+	}
+	defer b.Close()
+	_, err = findPacked(b, digest)
+	return err == nil
+}
+
+// emptyContent is the digest of no bytes, which are nowhere and everywhere.
+var emptyContent = tree.Digest(sha256.Sum256(nil))
+
+func bytesOpener(b []byte) openFunc {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
 
 // has reports whether a file with the content is among the changes.
@@ -127,22 +207,26 @@ func openVerified(files source.Files, p string, want tree.Digest) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	return &verifier{rc: rc, sum: sha256.New(), want: want, name: p, files: files}, nil
+	return &verifier{rc: rc, sum: sha256.New(), want: want, differs: func(got cache.Digest) error {
+		return &source.ChangedError{Source: files.String(), Path: p, Err: &cache.CorruptError{Want: cache.Digest(want), Got: got, Where: p}}
+	}}, nil
 }
 
+// verifier reads bytes that must have a digest.
 type verifier struct {
-	rc    io.ReadCloser
-	sum   hash.Hash
-	want  tree.Digest
-	name  string
-	files source.Files
+	rc      io.ReadCloser
+	sum     hash.Hash
+	want    tree.Digest
+	differs func(got cache.Digest) error
 }
 
 func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.rc.Read(p)
 	v.sum.Write(p[:n])
-	if err == io.EOF && [sha256.Size]byte(v.sum.Sum(nil)) != [sha256.Size]byte(v.want) {
-		return n, &source.ChangedError{Source: v.files.String(), Path: v.name, Err: &cache.CorruptError{Want: cache.Digest(v.want), Got: cache.Digest(v.sum.Sum(nil)), Where: v.name}}
+	if err == io.EOF {
+		if got := sum(v.sum); got != cache.Digest(v.want) {
+			return n, v.differs(got)
+		}
 	}
 	return n, err
 }

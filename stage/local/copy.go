@@ -16,22 +16,28 @@ func isNotThere(err error) bool {
 
 // attributes are what a copy gives to the files that it makes.
 type attributes struct {
-	epoch int64
-	owner *owner      // nil keeps the source's
-	mode  *modeChange // nil keeps the source's
+	epoch   int64
+	owner   *owner      // nil keeps the source's
+	mode    *modeChange // nil keeps the source's
+	dirMode *modeChange // of directories; nil is mode
 }
 
 type owner struct{ uid, gid uint32 }
 
 // of returns the metadata that a copy of n gets.
-func (a attributes) of(n *tree.Node) tree.Meta {
-	m := n.Meta()
+func (a attributes) of(n *tree.Node) tree.Meta { return a.adjust(n.Kind(), n.Meta()) }
+
+func (a attributes) adjust(k tree.Kind, m tree.Meta) tree.Meta {
 	m.Mtime = a.epoch
 	if a.owner != nil {
 		m.UID, m.GID = a.owner.uid, a.owner.gid
 	}
-	if a.mode != nil && n.Kind() != tree.Symlink {
-		m.Mode = a.mode.of(m.Mode, n.IsDir())
+	change := a.mode
+	if k == tree.Dir && a.dirMode != nil {
+		change = a.dirMode
+	}
+	if change != nil && k != tree.Symlink {
+		m.Mode = change.of(m.Mode, k == tree.Dir)
 	}
 	return m
 }
@@ -45,41 +51,78 @@ func (a attributes) parent() tree.Meta {
 	return m
 }
 
-// copier copies files of one source tree into one stage, by Docker's rules
-// (docs.docker.com/reference/dockerfile, COPY).
-type copier struct {
-	attributes
-	to    *tree.Editor
-	graft *tree.Graft
+// placer puts what a copy selects into the files of a stage.
+type placer interface {
+	place(f found) error
+	// extract unpacks an archive where the copy leads.
+	extract(*archive) error
 }
 
-// copyAll copies what was found to dest, an absolute path whose trailing slash
-// says that it is a directory.
-func copyAll(base *tree.Node, list []found, dest string, a attributes) (*tree.Node, error) {
-	e := tree.Edit(base)
-	c := &copier{attributes: a, to: e, graft: e.Graft()}
-	directory := strings.HasSuffix(dest, "/")
-	if len(list) > 1 && !directory {
-		return nil, fmt.Errorf("the pattern matches %d files, but the destination %q is not a directory; end it in \"/\"", len(list), dest)
+// copier is the placer of the Go API: Docker's rules
+// (docs.docker.com/reference/dockerfile, COPY), except that what surprises there is an
+// error.
+type copier struct {
+	attributes
+	to        *tree.Editor
+	graft     *tree.Graft
+	at        string // where the destination leads
+	directory bool   // it is one, or becomes one
+}
+
+// newCopier begins to copy to dest, an absolute path whose trailing slash says that it
+// is a directory.
+func newCopier(e *tree.Editor, dest string, several bool, a attributes) (*copier, error) {
+	c := &copier{attributes: a, to: e, graft: e.Graft(), directory: strings.HasSuffix(dest, "/")}
+	if several && !c.directory {
+		return nil, fmt.Errorf("several files are copied, but the destination %q is not a directory; end it in \"/\"", dest)
 	}
-	at, n, err := destination(e, strings.Trim(dest, "/"))
-	if err != nil {
-		return nil, err
+	var n *tree.Node
+	var err error
+	c.at, n, err = destination(e, strings.Trim(dest, "/"))
+	c.directory = c.directory || n.IsDir()
+	return c, err
+}
+
+func (c *copier) place(f found) error {
+	switch {
+	case len(f.above) > 0:
+		return c.placeBelow(f)
+	case f.node.IsDir():
+		return c.contents(f.node, c.at)
+	case c.directory:
+		return c.file(f.node, tree.Join(c.at, f.base()))
 	}
-	for _, f := range list {
-		switch {
-		case f.node.IsDir():
-			err = c.directory(f.node, at)
-		case directory || n != nil && n.IsDir():
-			err = c.file(f.node, tree.Join(at, path.Base(f.name)))
-		default:
-			err = c.file(f.node, at)
+	return c.file(f.node, c.at)
+}
+
+// placeBelow copies with the directories of the name, which are like copied ones where
+// they are missing.
+func (c *copier) placeBelow(f found) error {
+	if err := c.to.MkdirAll(c.at, c.parent()); err != nil {
+		return err
+	}
+	at, rest := c.at, f.name
+	for _, dir := range f.above {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		at = tree.Join(at, name)
+		switch there := c.to.Lookup(at); {
+		case there == nil:
+			if err := c.graft.Put(at, tree.NewDir(c.of(dir))); err != nil {
+				return err
+			}
+		case !there.IsDir():
+			return fmt.Errorf("cannot copy a directory onto %q, which is a %s", "/"+at, there.Kind())
 		}
-		if err != nil {
-			return nil, err
-		}
 	}
-	return e.Tree(), nil
+	return c.nested(f.node, tree.Join(at, rest))
+}
+
+func (c *copier) extract(a *archive) error {
+	if err := c.to.MkdirAll(c.at, c.parent()); err != nil {
+		return err
+	}
+	return a.unpack(c.to, c.at, c.adjust, tree.Meta{Mode: 0o755, Mtime: c.epoch})
 }
 
 // maxLinks is how many links a destination may lead over, as for a path in Linux.
@@ -130,15 +173,7 @@ func (c *copier) file(n *tree.Node, at string) error {
 	if err := c.to.MkdirAll(strings.TrimSuffix(dir, "/"), c.parent()); err != nil {
 		return err
 	}
-	there := c.to.Lookup(at)
-	if there != nil && there.IsDir() {
-		return fmt.Errorf("cannot replace the directory %q by a %s", "/"+at, n.Kind())
-	}
-	copied := n.WithMeta(c.of(n))
-	if there != nil && same(there, copied) {
-		return nil
-	}
-	return c.graft.Put(at, copied)
+	return c.nested(n, at)
 }
 
 // same reports whether two files differ in nothing but their modification time.
@@ -146,9 +181,9 @@ func same(a, b *tree.Node) bool {
 	return a.Group() == 0 && b.Group() == 0 && a.Key() == b.Key()
 }
 
-// directory copies the contents of a directory, never itself: an existing
+// contents copies the contents of a directory, never itself: an existing
 // destination keeps its mode and owner.
-func (c *copier) directory(n *tree.Node, at string) error {
+func (c *copier) contents(n *tree.Node, at string) error {
 	there := c.to.Lookup(at)
 	if there != nil && !there.IsDir() {
 		return fmt.Errorf("cannot copy a directory onto %q, which is a %s", "/"+at, there.Kind())
@@ -161,52 +196,49 @@ func (c *copier) directory(n *tree.Node, at string) error {
 
 func (c *copier) merge(n *tree.Node, at string) error {
 	for name, child := range n.All() {
-		to := tree.Join(at, name)
-		if !child.IsDir() {
-			if err := c.nested(child, to); err != nil {
-				return err
-			}
-			continue
-		}
-		there := c.to.Lookup(to)
-		meta := c.of(child)
-		switch {
-		case there == nil:
-			if err := c.graft.Put(to, tree.NewDir(meta)); err != nil {
-				return err
-			}
-		case !there.IsDir():
-			return fmt.Errorf("cannot copy a directory onto %q, which is a %s", "/"+to, there.Kind())
-		default:
-			was := there.Meta()
-			if now := meta; !was.Equal(withMtime(now, was.Mtime)) {
-				if err := c.to.SetMeta(to, now); err != nil {
-					return err
-				}
-			}
-		}
-		if err := c.merge(child, to); err != nil {
+		if err := c.nested(child, tree.Join(at, name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// nested puts a file found inside a copied directory. Unlike a destination, a link
+// nested puts what is found inside a copied directory. Unlike a destination, a link
 // that is in its place is replaced, not followed.
 func (c *copier) nested(n *tree.Node, at string) error {
 	there := c.to.Lookup(at)
-	if there != nil && there.IsDir() {
-		return fmt.Errorf("cannot replace the directory %q by a %s", "/"+at, n.Kind())
+	if !n.IsDir() {
+		if there.IsDir() {
+			return fmt.Errorf("cannot replace the directory %q by a %s", "/"+at, n.Kind())
+		}
+		copied := n.WithMeta(c.of(n))
+		if there != nil && same(there, copied) {
+			return nil
+		}
+		return c.graft.Put(at, copied)
 	}
-	copied := n.WithMeta(c.of(n))
-	if there != nil && same(there, copied) {
-		return nil
+	switch {
+	case there == nil:
+		if err := c.graft.Put(at, tree.NewDir(c.of(n))); err != nil {
+			return err
+		}
+	case !there.IsDir():
+		return fmt.Errorf("cannot copy a directory onto %q, which is a %s", "/"+at, there.Kind())
+	default:
+		if err := setMeta(c.to, at, there, c.of(n)); err != nil {
+			return err
+		}
 	}
-	return c.graft.Put(at, copied)
+	return c.merge(n, at)
 }
 
-func withMtime(m tree.Meta, mtime int64) tree.Meta {
-	m.Mtime = mtime
-	return m
+// setMeta changes the metadata of a directory, unless only the time differs.
+func setMeta(e *tree.Editor, at string, there *tree.Node, m tree.Meta) error {
+	was := there.Meta()
+	now := m
+	now.Mtime = was.Mtime
+	if was.Equal(now) {
+		return nil
+	}
+	return e.SetMeta(at, m)
 }

@@ -85,15 +85,15 @@ func (s *session) standsOn(ctx context.Context, d *demand, step *stage.Step) (ca
 	if step.Parent < 0 {
 		return cache.Digest{}, nil, nil
 	}
-	trees, err := s.trees(ctx, d, append([]int{step.Parent}, step.Inputs...))
+	parent, inputs, err := s.stands(ctx, d, step)
 	if err != nil {
 		return cache.Digest{}, nil, err
 	}
-	k := cache.NewKey("stands on", 1)
-	for _, t := range trees {
+	k := cache.NewKey("stands on", 1).Digest("files", cache.Digest(parent.Key()))
+	for _, t := range inputs {
 		k.Digest("files", cache.Digest(t.Key()))
 	}
-	return cache.Digest(k.Sum()), trees[0], nil
+	return cache.Digest(k.Sum()), parent, nil
 }
 
 // failed wraps an error as the failure of its step, unless it already is one of a
@@ -158,6 +158,9 @@ func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
 			return nil, err
 		}
 	}
+	if !rec.Pack.IsZero() && !s.holds(ctx, rec.Pack) {
+		return nil, nil
+	}
 	changes, err := s.changes(ctx, rec)
 	if errors.Is(err, errMissing) {
 		return nil, nil
@@ -192,38 +195,53 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step, bega
 		}
 		return &outcome{record: record{Files: base.files, Bytes: base.bytes}}, status, nil
 	}
-	trees, err := s.trees(ctx, d, append([]int{step.Parent}, step.Inputs...))
+	parent, inputs, err := s.stands(ctx, d, step)
 	if err != nil {
 		return nil, "", err
 	}
-	parent, inputs := trees[0], trees[1:]
-	if op, ok := step.Op.(*stage.RunOp); ok {
+	switch op := step.Op.(type) {
+	case *stage.RunOp:
 		return s.performRun(ctx, d, step, op, parent, inputs, began)
+	case *stage.FuncOp:
+		return s.performFunc(ctx, d, step, op, parent, began)
 	}
 	s.begin(step, began)
-	var after *tree.Node
-	switch op := step.Op.(type) {
-	case *stage.CopyOp:
-		after, err = s.performCopy(ctx, d, step, op, parent, inputs)
-	case *stage.FileOp:
-		after, err = s.performFile(ctx, d, step, op, parent)
-	case *stage.MkdirOp:
-		after, err = s.performMkdir(ctx, d, step, op, parent)
-	case *stage.SymlinkOp:
-		after, err = makeSymlink(parent, op, s.epoch())
-	case *stage.RemoveOp:
-		after, err = remove(parent, op)
-	case *stage.WorkdirOp:
-		after, err = s.performWorkdir(ctx, d, step, op, parent)
-	default:
-		err = fmt.Errorf("local: unknown operation %T", op)
-	}
+	o, err := s.changeFiles(ctx, parent, func(pack *packWriter) (*tree.Node, error) {
+		return s.performFiles(ctx, d, step, parent, inputs, pack)
+	})
+	return o, stage.Ran, err
+}
+
+// changeFiles makes the outcome of a function of trees.
+func (s *session) changeFiles(ctx context.Context, parent *tree.Node, do func(*packWriter) (*tree.Node, error)) (*outcome, error) {
+	pack := &packWriter{ctx: ctx, store: s.opts.Store}
+	defer pack.discard()
+	after, err := do(pack)
 	if err != nil {
-		return nil, "", err
+		return nil, err
+	}
+	packed, err := pack.commit()
+	if err != nil {
+		return nil, fmt.Errorf("local: cache: %w", err)
 	}
 	changes := tree.Diff(parent, after)
 	rec, err := s.putChanges(ctx, changes)
-	return &outcome{record: rec, changes: changes}, stage.Ran, err
+	rec.Pack = packed
+	return &outcome{record: rec, changes: changes}, err
+}
+
+// stands returns the files that a step continues, nothing for one that is independent of
+// them, and those of its inputs.
+func (s *session) stands(ctx context.Context, d *demand, step *stage.Step) (parent *tree.Node, inputs []*tree.Node, err error) {
+	if independent(step.Op) {
+		inputs, err = s.trees(ctx, d, step.Inputs)
+		return emptyRoot, inputs, err
+	}
+	trees, err := s.trees(ctx, d, append([]int{step.Parent}, step.Inputs...))
+	if err != nil {
+		return nil, nil, err
+	}
+	return trees[0], trees[1:], nil
 }
 
 func (s *session) epoch() int64 { return s.opts.Epoch.UnixNano() }
@@ -296,79 +314,4 @@ func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, erro
 		}
 		return after, nil
 	})
-}
-
-func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, parent *tree.Node, inputs []*tree.Node) (*tree.Node, error) {
-	var list []found
-	var from *tree.Node
-	if local := s.sources.uses[slot{step.ID, -1}]; local != nil {
-		from = local.root
-	} else {
-		from = inputs[0]
-	}
-	for _, p := range op.Paths {
-		matches, err := match(from, p)
-		if err != nil {
-			return nil, err
-		}
-		if len(matches) == 0 && !op.Optional {
-			return nil, missingInTree(from, p, op.From.String())
-		}
-		list = append(list, matches...)
-	}
-	a := attributes{epoch: s.epoch()}
-	var err error
-	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Chown); err != nil {
-		return nil, err
-	}
-	if op.Chmod != "" {
-		if a.mode, err = parseMode(op.Chmod); err != nil {
-			return nil, err
-		}
-	}
-	return copyAll(parent, list, op.Dest, a)
-}
-
-func (s *session) accounts(ctx context.Context, d *demand, id int, root *tree.Node) accounts {
-	return accounts{root: root, open: func(digest tree.Digest) (rc readCloser, err error) {
-		open, err := s.locate(ctx, d, id, digest)
-		if err != nil {
-			return nil, err
-		}
-		return open()
-	}}
-}
-
-func (s *session) performFile(ctx context.Context, d *demand, step *stage.Step, op *stage.FileOp, parent *tree.Node) (*tree.Node, error) {
-	a := attributes{epoch: s.epoch()}
-	var err error
-	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Owner); err != nil {
-		return nil, err
-	}
-	return writeFile(parent, op, a)
-}
-
-func (s *session) performMkdir(ctx context.Context, d *demand, step *stage.Step, op *stage.MkdirOp, parent *tree.Node) (*tree.Node, error) {
-	a := attributes{epoch: s.epoch()}
-	var err error
-	if a.owner, err = s.accounts(ctx, d, step.Parent, parent).owner(op.Owner); err != nil {
-		return nil, err
-	}
-	last := a.parent()
-	last.Mode = op.Mode
-	return makeDirectory(parent, op.Path, attributes{epoch: s.epoch()}.parent(), last)
-}
-
-// performWorkdir makes a missing working directory, which like the directories
-// above it belongs to the current user.
-func (s *session) performWorkdir(ctx context.Context, d *demand, step *stage.Step, op *stage.WorkdirOp, parent *tree.Node) (*tree.Node, error) {
-	a := attributes{epoch: s.epoch()}
-	if n := tree.Lookup(parent, op.Path[1:]); !n.IsDir() && op.User != "" {
-		u, err := s.accounts(ctx, d, step.Parent, parent).process(op.User)
-		if err != nil {
-			return nil, err
-		}
-		a.owner = &owner{u.UID, u.GID}
-	}
-	return makeDirectory(parent, op.Path, a.parent(), a.parent())
 }

@@ -62,24 +62,28 @@ func makeParents(e *tree.Editor, p string, meta tree.Meta) (string, error) {
 // made is the metadata of every directory that it makes but the last.
 func makeDirectory(base *tree.Node, p string, made, last tree.Meta) (*tree.Node, error) {
 	e := tree.Edit(base)
-	at, n, err := destination(e, strings.Trim(p, "/"))
-	if err != nil {
-		return nil, err
-	}
-	if n != nil {
-		if !n.IsDir() {
-			return nil, fmt.Errorf("%q is a %s, not a directory", "/"+at, n.Kind())
-		}
-		return base, nil
-	}
-	dir, _ := path.Split(at)
-	if err := e.MkdirAll(strings.TrimSuffix(dir, "/"), made); err != nil {
-		return nil, err
-	}
-	if err := e.Put(at, tree.NewDir(last)); err != nil {
+	if err := editDirectory(e, p, made, last); err != nil {
 		return nil, err
 	}
 	return e.Tree(), nil
+}
+
+func editDirectory(e *tree.Editor, p string, made, last tree.Meta) error {
+	at, n, err := destination(e, strings.Trim(p, "/"))
+	if err != nil {
+		return err
+	}
+	if n != nil {
+		if !n.IsDir() {
+			return fmt.Errorf("%q is a %s, not a directory", "/"+at, n.Kind())
+		}
+		return nil
+	}
+	dir, _ := path.Split(at)
+	if err := e.MkdirAll(strings.TrimSuffix(dir, "/"), made); err != nil {
+		return err
+	}
+	return e.Put(at, tree.NewDir(last))
 }
 
 func remove(base *tree.Node, op *stage.RemoveOp) (*tree.Node, error) {

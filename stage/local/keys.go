@@ -2,7 +2,6 @@ package local
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 
 	"github.com/stagewright/stagewright/cache"
@@ -13,34 +12,36 @@ import (
 // Versions of the recipes below. A change of what a step does with the same
 // fields needs a new number.
 const (
-	recipeVersion  = 1
+	recipeVersion  = 2
 	contentVersion = 1
 )
 
 // recipeKeys computes the recipe key of every step: what was asked, on top of
-// the recipe keys of what it stands on. A step that only changes the
+// the keys of what it stands on. A step that only changes the
 // configuration has the key of its parent: what it changes is in the fields of
-// the later steps that can see it.
+// the later steps that can see it. Steps stand on the second key of each step, which is
+// its recipe except for a copy that is independent of the files below it: there it is the
+// recipe on top of the parent's.
 //
 //	base     digest of the manifest
-//	copy     parent, destination, owner, mode, optional, then for each source path: of a step
-//	         its recipe and the path, of a local source the name and key digest of each
-//	         file that it selects
+//	copy     parent unless it is independent, destination, owner, modes and all else that is asked,
+//	         then for each source path: of a step its key and the path, of a local source the
+//	         name and key digest of each file that it selects
 //	run      parent, argv, script, env, dir, user, network, each mount without its contents if a
 //	         cache or a secret, epoch
 //	others   parent and the operation's fields
 //
 // Absolute paths of this machine, modification times, ids of local files, secrets
 // and the contents of cache mounts are in none.
-func (s *session) recipeKeys() ([]cache.Key, error) {
-	keys := make([]cache.Key, len(s.steps))
+func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
+	recipes, keys = make([]cache.Key, len(s.steps)), make([]cache.Key, len(s.steps))
 	for i, step := range s.steps {
 		if !changesFiles(step.Op) {
-			keys[i] = keys[step.Parent]
+			recipes[i], keys[i] = recipes[step.Parent], keys[step.Parent]
 			continue
 		}
 		b := cache.NewKey("recipe "+step.Kind(), recipeVersion)
-		if step.Parent >= 0 {
+		if step.Parent >= 0 && !independent(step.Op) {
 			b.Key("parent", keys[step.Parent])
 		}
 		b.Int("epoch", s.opts.Epoch.Unix())
@@ -51,17 +52,21 @@ func (s *session) recipeKeys() ([]cache.Key, error) {
 		}
 		if err := s.addFields(b, step, func(at slot, patterns []string) error {
 			if l := s.sources.uses[at]; l != nil {
-				return addLocal(b, l, at.mount >= 0, patterns)
+				return addLocal(b, l, s.pickerAt(at), patterns)
 			}
 			addInput("source")
 			b.Strings("paths", patterns)
 			return nil
 		}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		keys[i] = b.Sum()
+		recipes[i] = b.Sum()
+		keys[i] = recipes[i]
+		if independent(step.Op) {
+			keys[i] = cache.NewKey("laid over", 1).Key("parent", keys[step.Parent]).Key("copy", recipes[i]).Sum()
+		}
 	}
-	return keys, nil
+	return recipes, keys, nil
 }
 
 // addFields adds what was asked of a step. addSource adds the files that the step
@@ -71,8 +76,11 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 	case *stage.BaseOp:
 		b.String("digest", op.Digest.String())
 	case *stage.CopyOp:
-		b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod).Bool("optional", op.Optional)
-		return addSource(slot{step.ID, -1}, op.Paths)
+		addCopy(b, op)
+		if len(op.Paths) == 0 {
+			return nil
+		}
+		return addSource(slot{step: step.ID, mount: -1}, op.Paths)
 	case *stage.FileOp:
 		b.String("path", op.Path).Bytes("content", op.Content).Int("mode", int64(op.Mode)).String("owner", op.Owner)
 	case *stage.MkdirOp:
@@ -85,10 +93,35 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 		b.String("path", op.Path).String("user", op.User)
 	case *stage.RunOp:
 		return s.addRun(b, step, op, addSource)
+	case *stage.FuncOp:
+		b.String("name", op.Name).String("version", op.Version)
+	case *stage.MergeOp, *stage.ApplyOp:
+		for range step.Inputs {
+			if err := addSource(slot{step: -1}, nil); err != nil {
+				return err
+			}
+		}
 	default:
 		return fmt.Errorf("local: no key for operation %T", op)
 	}
 	return nil
+}
+
+// addCopy adds what a copy does with what it selects. Where the paths say where the
+// files go, all of a path counts, else only its last element.
+func addCopy(b *cache.KeyBuilder, op *stage.CopyOp) {
+	b.String("dest", op.Dest).String("chown", op.Chown).String("chmod", op.Chmod).String("chmod dirs", op.ChmodDirs)
+	b.Bool("optional", op.Optional).Bool("link", op.Link).String("unpack", string(op.Unpack)).Bool("compatible", op.Compatible)
+	b.Bool("parents", op.Parents).Strings("exclude", op.Exclude)
+	if op.Parents {
+		b.Strings("parents of", op.Paths)
+	}
+	if _, ok := op.From.(stage.GitSource); ok {
+		b.Bool("whole", true)
+	}
+	for _, file := range op.Inline {
+		b.String("inline", file.Name).Bytes("content", file.Content)
+	}
 }
 
 func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp, addSource func(slot, []string) error) error {
@@ -108,7 +141,7 @@ func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp,
 		case stage.MountSecret:
 			b.String("id", m.ID).String("variable", m.Env).Int("mode", int64(m.Mode)).String("owner", m.Owner)
 		case stage.MountBind:
-			if err := addSource(slot{step.ID, i}, []string{m.Path}); err != nil {
+			if err := addSource(slot{step: step.ID, mount: i}, []string{m.Path}); err != nil {
 				return err
 			}
 		}
@@ -116,21 +149,29 @@ func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp,
 	return nil
 }
 
+// pickerAt is how a use of a source selects.
+func (s *session) pickerAt(at slot) picker {
+	if op, ok := s.steps[at.step].Op.(*stage.CopyOp); ok {
+		return pickerOf(op)
+	}
+	return picker{literal: true}
+}
+
 // addLocal adds the files of a local source that a step selects: the last element of
 // each path, which names the copy, and the digest of what is there. Hard links can
 // lead from one selected path to another, so several are also taken together.
-func addLocal(b *cache.KeyBuilder, l *localSource, literal bool, patterns []string) error {
+func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []string) error {
 	together := tree.Edit(nil)
 	graft := together.Graft()
 	total := 0
 	for _, p := range patterns {
-		list, err := l.find(p, literal)
+		list, err := pick.pick(l.root, p)
 		if err != nil {
 			return err
 		}
 		b.Int("matches", int64(len(list)))
 		for _, f := range list {
-			b.String("name", path.Base(f.name)).Digest("file", cache.Digest(f.node.Key()))
+			b.String("name", f.base()).Digest("file", cache.Digest(f.node.Key()))
 			if err := graft.Put(strconv.Itoa(total), f.node); err != nil {
 				return err
 			}
@@ -152,7 +193,7 @@ func (s *session) contentKey(step *stage.Step, parent *tree.Node, inputs []*tree
 	input := 0
 	err := s.addFields(b, step, func(at slot, patterns []string) error {
 		if l := s.sources.uses[at]; l != nil {
-			return addLocal(b, l, at.mount >= 0, patterns)
+			return addLocal(b, l, s.pickerAt(at), patterns)
 		}
 		root := inputs[input]
 		input++

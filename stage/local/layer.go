@@ -35,33 +35,57 @@ func (s *session) layer(ctx context.Context, d *demand, id int) (*layerRecord, e
 		if err != nil || len(o.changes) == 0 {
 			return nil, err
 		}
-		full, err := s.tree(ctx, d, id)
-		if err != nil {
-			return nil, err
+		// An independent step's changes have all directories above them.
+		full := emptyRoot
+		if !independent(s.steps[id].Op) {
+			if full, err = s.tree(ctx, d, id); err != nil {
+				return nil, err
+			}
 		}
-		changes := tree.WithParents(o.changes, full)
-		options := blockgz.Options{Level: s.opts.Level, Parallel: s.opts.Parallel}
-		key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", options.Name()).Sum()
-		rec, ok, err := load[layerRecord](ctx, s, key)
-		if err != nil {
-			return nil, err
-		}
-		if ok && s.holds(ctx, rec.Digest) {
-			return &rec, nil
-		}
-		open, err := s.opener(ctx, d, id, changes)
-		if err != nil {
-			return nil, err
-		}
-		err = d.Work(ctx, func(ctx context.Context) error {
-			rec, err = s.writeLayer(ctx, changes, open, options)
-			return err
-		})
-		if err != nil {
-			return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), "")
-		}
-		return &rec, save(ctx, s, key, rec)
+		return s.layerOf(ctx, d, id, tree.WithParents(o.changes, full))
 	})
+}
+
+// groupLayer returns the compressed layer of what several steps changed together, nil
+// when that is nothing.
+func (s *session) groupLayer(ctx context.Context, d *demand, u unit) (*layerRecord, error) {
+	key := cache.NewKey("group", 1).Int("since", int64(u.since)).Int("step", int64(u.step)).Sum()
+	return get(ctx, s, d, task{kind: kindLayer, step: u.step, key: key}, func(ctx context.Context, d *demand) (*layerRecord, error) {
+		trees, err := s.trees(ctx, d, []int{u.since, u.step})
+		if err != nil {
+			return nil, err
+		}
+		changes := tree.Diff(trees[0], trees[1])
+		if len(changes) == 0 {
+			return nil, nil
+		}
+		return s.layerOf(ctx, d, u.step, tree.WithParents(changes, trees[1]))
+	})
+}
+
+// layerOf finds or writes the layer of changes, whose bytes are known at a step.
+func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree.Change) (*layerRecord, error) {
+	options := blockgz.Options{Level: s.opts.Level, Parallel: s.opts.Parallel}
+	key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", options.Name()).Sum()
+	rec, ok, err := load[layerRecord](ctx, s, key)
+	if err != nil {
+		return nil, err
+	}
+	if ok && s.holds(ctx, rec.Digest) {
+		return &rec, nil
+	}
+	open, err := s.opener(ctx, d, id, changes)
+	if err != nil {
+		return nil, err
+	}
+	err = d.Work(ctx, func(ctx context.Context) error {
+		rec, err = s.writeLayer(ctx, changes, open, options)
+		return err
+	})
+	if err != nil {
+		return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), "")
+	}
+	return &rec, save(ctx, s, key, rec)
 }
 
 // holds reports whether the cache has a blob.

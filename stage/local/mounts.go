@@ -55,7 +55,7 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 		case stage.MountCache:
 			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: caches[i], Target: m.Target})
 		case stage.MountBind:
-			from := bindSource{local: s.sources.uses[slot{step.ID, i}]}
+			from := bindSource{local: s.sources.uses[slot{step: step.ID, mount: i}]}
 			if from.local == nil {
 				from.root, from.step = inputs[input], step.Inputs[input]
 				input++

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -18,11 +19,16 @@ const maxAccounts = 16 << 20
 type accounts struct {
 	root *tree.Node
 	open tree.Opener
+	// independent says that no files are looked at, so that only numbers are known.
+	independent bool
 }
 
 // find calls yield with the fields of each line of a colon separated file until
 // it returns true. A file that is not there has no lines.
 func (a accounts) find(file string, fields int, yield func([]string) bool) error {
+	if a.independent {
+		return &fixError{errors.New("names of users and groups cannot be looked up for a copy that is independent of the files below it"), "use numbers: uid:gid"}
+	}
 	_, n, err := tree.Resolve(a.root, file, true)
 	if isNotThere(err) || err == nil && (n == nil || n.Kind() != tree.File) {
 		return nil
@@ -129,6 +135,68 @@ func (a accounts) owner(spec string) (*owner, error) {
 		o.gid = gid
 	}
 	return &o, nil
+}
+
+// compatibleOwner is owner as BuildKit reads it: who is not in the stage's files, or has
+// no valid number there, is 0, "user:" is "user", and root is 0 without looking.
+func (a accounts) compatibleOwner(spec string) (*owner, error) {
+	if spec == "" {
+		return nil, nil
+	}
+	name, group, _ := strings.Cut(spec, ":")
+	var o owner
+	if id, ok, err := compatibleID(name); err != nil {
+		return nil, err
+	} else if ok {
+		o = owner{id, id}
+	} else if err := a.find("etc/passwd", 1, func(f []string) bool {
+		if f[0] == name {
+			o = owner{lenientID(f, 2), lenientID(f, 3)}
+		}
+		return f[0] == name
+	}); err != nil {
+		return nil, err
+	}
+	if group == "" {
+		return &o, nil
+	}
+	if id, ok, err := compatibleID(group); err != nil {
+		return nil, err
+	} else if ok {
+		o.gid = id
+	} else if err := a.find("etc/group", 1, func(f []string) bool {
+		if f[0] == group {
+			o.gid = lenientID(f, 2)
+		}
+		return f[0] == group
+	}); err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// compatibleID reads a number, for which the name root and nothing stand, too.
+func compatibleID(s string) (id uint32, ok bool, err error) {
+	if s == "root" || s == "" {
+		return 0, true, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return 0, false, nil
+	}
+	if n < 0 {
+		return 0, false, fmt.Errorf("owner %q: an id cannot be negative", s)
+	}
+	return uint32(n), true, nil
+}
+
+// lenientID is a field of an account, 0 where it is none.
+func lenientID(fields []string, i int) uint32 {
+	if i >= len(fields) {
+		return 0
+	}
+	id, _ := parseID(fields[i])
+	return id
 }
 
 // process reads the USER of a Run step: a name or a known number has the groups

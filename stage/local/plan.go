@@ -32,7 +32,7 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, isRun := step.Op.(*stage.RunOp)
+		isRun := byContent(step.Op)
 		plans[i].Status = status
 		if changesFiles(step.Op) {
 			below = status != stage.Hit && (isRun || below)
@@ -40,6 +40,16 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 		runs[i] = below // a step of the configuration hides nothing that is below it
 	}
 	return plans, nil
+}
+
+// byContent reports whether a step is also looked up by the files that it sees, since
+// doing it costs more than that: it runs a program or calls a function.
+func byContent(op stage.Op) bool {
+	switch op.(type) {
+	case *stage.RunOp, *stage.FuncOp:
+		return true
+	}
+	return false
 }
 
 func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (stage.Status, error) {
@@ -53,8 +63,7 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 	if o != nil || err != nil {
 		return stage.Hit, err
 	}
-	_, ok := step.Op.(*stage.RunOp)
-	switch {
+	switch ok := byContent(step.Op); {
 	case ok && below:
 		return "", nil
 	case ok:
@@ -63,7 +72,7 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 	return stage.Ran, nil
 }
 
-// planRun looks a Run up by its content. The trees below it are computed, which runs
+// planRun looks a Run or a function up by its content. The trees below it are computed, which runs
 // nothing: where something would have to run, only that can tell.
 func (s *session) planRun(ctx context.Context, step *stage.Step) (stage.Status, error) {
 	trees, err := s.trees(ctx, nil, append([]int{step.Parent}, step.Inputs...))

@@ -19,6 +19,9 @@ type record struct {
 	// Snapshot is the name of the directory with the changed files, of a Run
 	// step: the only place where their bytes are.
 	Snapshot cache.Digest `json:"snapshot,omitzero"`
+	// Pack is the blob with the bytes of changed files that are nowhere else; see
+	// packWriter.
+	Pack cache.Digest `json:"pack,omitzero"`
 	// On is a digest of the files that the step stood on and read when it was done.
 	// Changes mean nothing on top of others, and a step that is done again after the
 	// cache lost it can come out differently.

@@ -103,11 +103,42 @@ func (s *session) makeReport() stage.Report {
 	return report
 }
 
-// imageRecord lists the layers of a stage's steps, from the base up: nil for a
-// step without one. It lets an unchanged build look at nothing else.
+// imageRecord lists the layers of a stage, from the base up: nil for a unit without one.
+// It lets an unchanged build look at nothing else.
 type imageRecord struct {
 	Layers []*layerRecord `json:"layers"`
 }
+
+// unit is what one line of an image's history tells: a step, or a group of steps.
+type unit struct {
+	step  int // the last step
+	since int // of a group the step below it, else -1
+}
+
+// units cuts the steps of a target, from the first above its base, into what has a line
+// of history each. Of groups inside each other the outermost counts.
+func (s *session) units(chain []int) []unit {
+	var list []unit
+	for i := len(chain) - 1; i >= 0; i-- {
+		step := s.steps[chain[i]]
+		op, ok := step.Op.(*stage.LayerOp)
+		if !ok {
+			if step.History != "" {
+				list = append(list, unit{step: step.ID, since: -1})
+			}
+			continue
+		}
+		list = append(list, unit{step: step.ID, since: op.Since})
+		for i > 0 && chain[i-1] != op.Since {
+			i--
+		}
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// hasLayer reports whether a unit can have a layer.
+func (s *session) hasLayer(u unit) bool { return u.since >= 0 || changesFiles(s.steps[u.step].Op) }
 
 // image makes the image of a target.
 func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error) {
@@ -115,13 +146,8 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 		return nil, err
 	}
 	chain, base := s.chain(id)
-	var steps []int // those that can have a layer
-	for _, i := range chain {
-		if changesFiles(s.steps[i].Op) {
-			steps = append(steps, i)
-		}
-	}
-	layers, err := s.imageLayers(ctx, d, id, steps)
+	units := s.units(chain)
+	layers, err := s.imageLayers(ctx, d, id, units)
 	if err != nil {
 		return nil, err
 	}
@@ -133,23 +159,14 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 	file.Created = &epoch
 	file.Config = s.steps[id].Config.Clone()
 	file.Author = cmp.Or(s.steps[id].Author, file.Author)
-	of := map[int]*layerRecord{}
-	for i, step := range steps {
-		of[step] = layers[i]
-	}
 	var list []v1.Layer
-	for _, i := range chain {
-		step := s.steps[i]
-		if step.History == "" {
-			continue
-		}
-		layer := of[i]
-		by := step.History
-		if layer != nil {
-			list = append(list, layer.image(s.opts.Store))
+	for i, u := range units {
+		by := s.steps[u.step].History
+		if layers[i] != nil {
+			list = append(list, layers[i].image(s.opts.Store))
 			by += " # buildkit"
 		}
-		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layer == nil})
+		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layers[i] == nil})
 	}
 	return image.New(image.Spec{Base: baseImg, Layers: list, File: file})
 }
@@ -164,38 +181,55 @@ func (s *session) chain(id int) (chain []int, base int) {
 	return chain, id
 }
 
-func (s *session) imageLayers(ctx context.Context, d *demand, id int, steps []int) ([]*layerRecord, error) {
-	if len(steps) == 0 {
-		return nil, nil // the configuration alone: of a base nothing is read
+// imageLayers returns the layer of each unit, nil for one without.
+func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []unit) ([]*layerRecord, error) {
+	key := cache.NewKey("image", 2).Key("files", s.keys[id]).String("compressor", s.compressor())
+	for _, u := range units {
+		key.Bool("layer", s.hasLayer(u)).Key("step", s.keys[u.step])
+		if u.since >= 0 {
+			key.Key("since", s.keys[u.since])
+		}
 	}
-	key := cache.NewKey("image", 1).Key("recipe", s.recipes[id]).Int("steps", int64(len(steps))).String("compressor", s.compressor()).Sum()
-	rec, ok, err := load[imageRecord](ctx, s, key)
+	if !slices.ContainsFunc(units, s.hasLayer) {
+		return make([]*layerRecord, len(units)), nil // the configuration alone: of a base nothing is read
+	}
+	rec, ok, err := load[imageRecord](ctx, s, key.Sum())
 	if err != nil {
 		return nil, err
 	}
-	if ok && !s.request.NoCache && len(rec.Layers) == len(steps) && s.complete(ctx, rec) {
+	if ok && !s.request.NoCache && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
 		return rec.Layers, nil
 	}
 	// The stage is evaluated first, then its layers, side by side.
 	if _, err := s.outcome(ctx, d, id); err != nil {
 		return nil, err
 	}
-	inputs := make([]dag.Input[task, any], len(steps))
-	for i, step := range steps {
-		inputs[i] = dag.Input[task, any]{
-			Key:  task{kind: kindImageLayer, step: step},
-			Task: func(ctx context.Context, d *demand) (any, error) { return s.layer(ctx, d, step) },
+	var inputs []dag.Input[task, any]
+	var at []int
+	for i, u := range units {
+		if !s.hasLayer(u) {
+			continue
 		}
+		at = append(at, i)
+		inputs = append(inputs, dag.Input[task, any]{
+			Key: task{kind: kindImageLayer, step: u.step},
+			Task: func(ctx context.Context, d *demand) (any, error) {
+				if u.since >= 0 {
+					return s.groupLayer(ctx, d, u)
+				}
+				return s.layer(ctx, d, u.step)
+			},
+		})
 	}
 	all, err := d.All(ctx, inputs...)
 	if err != nil {
 		return nil, err
 	}
-	rec = imageRecord{Layers: make([]*layerRecord, len(steps))}
+	rec = imageRecord{Layers: make([]*layerRecord, len(units))}
 	for i, l := range all {
-		rec.Layers[i] = l.(*layerRecord)
+		rec.Layers[at[i]] = l.(*layerRecord)
 	}
-	return rec.Layers, save(ctx, s, key, rec)
+	return rec.Layers, save(ctx, s, key.Sum(), rec)
 }
 
 func (s *session) complete(ctx context.Context, rec imageRecord) bool {

@@ -26,7 +26,8 @@ type session struct {
 	steps   []*stage.Step
 	request stage.Request
 	sources *sources
-	recipes []cache.Key // of each step
+	recipes []cache.Key // of each step: where its record is
+	keys    []cache.Key // of the files after each step
 	gates   [][]int     // of each step: steps that must have succeeded before
 	sched   *dag.Scheduler[task, any]
 	started time.Time
@@ -100,7 +101,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	s.gates = gates(s.steps)
-	s.recipes, err = s.recipeKeys()
+	s.recipes, s.keys, err = s.recipeKeys()
 	return err
 }
 

@@ -24,11 +24,14 @@ type sources struct {
 type slot struct {
 	step  int
 	mount int // -1 for a copy
+	// context says that the source is the build's context, when it is opened.
+	context bool
 }
 
 // localSource is one local source as a tree.
 type localSource struct {
 	files   source.Files
+	keep    keeping
 	entries []source.Entry
 	root    *tree.Node
 	paths   map[tree.Digest]string // where the bytes of a digest are
@@ -38,10 +41,26 @@ type localSource struct {
 
 // wanted is what one use needs of a source.
 type wanted struct {
-	step     *stage.Step
-	literal  bool // the path of a mount, which is no pattern
-	pattern  string
-	optional bool
+	step    *stage.Step
+	pattern string
+	picker
+}
+
+// keeping is what a source's files keep of their metadata: names and contents always.
+type keeping struct {
+	modes  bool // else 0755 and 0644
+	owners bool // else 0:0
+}
+
+// keptOf is what the files of a source keep. raw asks for the modes of this machine.
+func keptOf(from stage.Source, raw bool) keeping {
+	switch from.(type) {
+	case stage.TarSource:
+		return keeping{modes: true, owners: true}
+	case stage.HTTPSource, stage.GitSource:
+		return keeping{modes: true}
+	}
+	return keeping{modes: raw}
 }
 
 // openSources lists every local source, checks that each path that a step names
@@ -52,34 +71,39 @@ func (s *session) openSources(ctx context.Context) (*sources, error) {
 	var order []*localSource
 	byName := map[string]*localSource{}
 	var errs stage.Errors
-	add := func(step *stage.Step, at slot, from stage.Source, patterns []string, optional bool) {
+	add := func(step *stage.Step, at slot, from stage.Source, patterns []string, raw bool, pick picker) {
 		if !isLocal(from) {
 			return
 		}
-		name, files, err := s.openSource(from, at)
+		if _, ok := from.(stage.ContextSource); ok && s.request.Context != nil {
+			from, at.context = s.request.Context, true
+		}
+		keep := keptOf(from, raw)
+		name, files, err := s.openSource(from, at, keep)
 		if err != nil {
 			errs = append(errs, step.Fail(err, ""))
 			return
 		}
+		name = fmt.Sprint(name, keep)
 		l := byName[name]
 		if l == nil {
-			l = &localSource{files: files}
+			l = &localSource{files: files, keep: keep}
 			byName[name] = l
 			order = append(order, l)
 		}
-		src.uses[at] = l
+		src.uses[slot{step: at.step, mount: at.mount}] = l
 		for _, p := range patterns {
-			l.wanted = append(l.wanted, wanted{step, at.mount >= 0, p, optional})
+			l.wanted = append(l.wanted, wanted{step, p, pick})
 		}
 	}
 	for _, step := range s.steps {
 		switch op := step.Op.(type) {
 		case *stage.CopyOp:
-			add(step, slot{step.ID, -1}, op.From, op.Paths, op.Optional)
+			add(step, slot{step: step.ID, mount: -1}, op.From, op.Paths, op.Keep || op.Compatible, pickerOf(op))
 		case *stage.RunOp:
 			for i, m := range op.Mounts {
 				if m.Type == stage.MountBind {
-					add(step, slot{step.ID, i}, m.From, []string{m.Path}, false)
+					add(step, slot{step: step.ID, mount: i}, m.From, []string{m.Path}, op.Compatible, picker{literal: true})
 				}
 			}
 		}
@@ -107,17 +131,15 @@ func isLocal(from stage.Source) bool {
 
 // openSource finds what a source means. Uses with the same name share one
 // listing.
-func (s *session) openSource(from stage.Source, at slot) (string, source.Files, error) {
-	if _, ok := from.(stage.ContextSource); ok {
-		if s.request.Context == nil {
-			return "", nil, fmt.Errorf("the build has no context to copy from")
-		}
-		from = s.request.Context
-		at = slot{-1, -1}
+func (s *session) openSource(from stage.Source, at slot, keep keeping) (string, source.Files, error) {
+	if at.context {
+		at = slot{step: -1, mount: -1}
 	}
 	switch from := from.(type) {
+	case stage.ContextSource:
+		return "", nil, fmt.Errorf("the build has no context to copy from")
 	case stage.DirSource:
-		dir, err := source.Dir(from.Path, source.DirOptions{IgnoreFile: from.IgnoreFile, Ignore: from.Ignore, Memo: s.memo, Parallel: s.opts.Parallel})
+		dir, err := source.Dir(from.Path, source.DirOptions{IgnoreFile: from.IgnoreFile, Ignore: from.Ignore, Memo: s.memo, Parallel: s.opts.Parallel, Xattrs: keep.modes})
 		if err != nil {
 			return "", nil, err
 		}
@@ -160,46 +182,31 @@ func (l *localSource) read(ctx context.Context, epoch int64) (stage.Errors, erro
 	for _, f := range files {
 		l.paths[tree.Digest(f.Digest)] = f.Path
 	}
-	l.root, err = treeOf(entries, epoch)
+	l.root, err = treeOf(entries, epoch, l.keep)
 	return nil, err
-}
-
-// find returns what a path of a copy, or the literal path of a mount, selects.
-func (l *localSource) find(p string, literal bool) ([]found, error) {
-	if !literal || p == "." {
-		return match(l.root, p)
-	}
-	f, err := follow(l.root, p)
-	if err != nil || f.node == nil {
-		return nil, err
-	}
-	return []found{f}, nil
 }
 
 // selectWanted finds the paths that the patterns select. Without digests the
 // listing is tree enough to match patterns and follow links.
 func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
-	for _, w := range l.wanted {
-		if w.pattern == "." {
-			l.all = true
-		}
-	}
 	simple := true
 	for _, w := range l.wanted {
-		simple = simple && w.pattern == "."
+		whole := w.pattern == "." && len(w.exclude) == 0 && !w.parents
+		l.all = l.all || whole
+		simple = simple && whole
 	}
 	if simple {
 		return selection{}, nil
 	}
-	skeleton, err := treeOf(l.entries, epoch)
+	skeleton, err := treeOf(l.entries, epoch, l.keep)
 	if err != nil {
 		return selection{}, stage.Errors{{Err: err}}
 	}
 	selected := selection{}
 	var errs stage.Errors
 	for _, w := range l.wanted {
-		matches, err := (&localSource{root: skeleton}).find(w.pattern, w.literal)
-		if err == nil && len(matches) == 0 && !w.optional {
+		matches, err := w.pick(skeleton, w.pattern)
+		if err == nil && len(matches) == 0 && w.required(w.pattern) {
 			err = l.missing(w.pattern, w.literal)
 		}
 		if err != nil {
@@ -207,7 +214,7 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 			continue
 		}
 		for _, m := range matches {
-			selected[m.at] = true
+			selected.add(m, len(w.exclude) > 0 || w.parents)
 		}
 	}
 	return selected, errs
@@ -242,6 +249,19 @@ func (e *MissingError) Is(target error) bool { return target == fs.ErrNotExist }
 // selection is a set of paths; a path covers what is below it.
 type selection map[string]bool
 
+// add adds what was found: one by one when it is not all that is there.
+func (s selection) add(f found, part bool) {
+	if !part || !f.node.IsDir() {
+		s[f.at] = true
+		return
+	}
+	for p, n := range tree.Walk(f.node) {
+		if n.Kind() == tree.File {
+			s[tree.Join(f.at, p)] = true
+		}
+	}
+}
+
 func (s selection) covers(p string) bool {
 	for ; p != "." && p != ""; p = path.Dir(p) {
 		if s[p] {
@@ -251,18 +271,16 @@ func (s selection) covers(p string) bool {
 	return s[""]
 }
 
-// treeOf makes a tree of a listing: modes are 0755 for directories and for what
-// its owner may execute, else 0644, everything belongs to 0:0 and has the epoch's
-// time, so that neither umask nor the ids of this machine matter. Sockets are
-// left out: nothing can be done with a copy of one.
-func treeOf(entries []source.Entry, epoch int64) (*tree.Node, error) {
+// treeOf makes a tree of a listing, in which everything has the epoch's time. Unless
+// more is to be kept, modes are 0755 for directories and for what its owner may
+// execute, else 0644, everything belongs to 0:0 and has no extended attributes, so that neither umask nor the ids
+// of this machine matter. Sockets are left out, since nothing can be done with a copy of
+// one, or with modes kept are empty files, which is what Docker makes of them.
+func treeOf(entries []source.Entry, epoch int64, keep keeping) (*tree.Node, error) {
 	e := tree.Edit(tree.NewDir(tree.Meta{Mode: 0o755, Mtime: epoch}))
 	for i := range entries {
 		f := &entries[i]
-		meta := tree.Meta{Mode: 0o644, Mtime: epoch}
-		if f.Mode.Perm()&0o100 != 0 || f.Mode.IsDir() {
-			meta.Mode = 0o755
-		}
+		meta := metaOf(f, epoch, keep)
 		var n *tree.Node
 		switch f.Mode.Type() {
 		case 0:
@@ -270,7 +288,6 @@ func treeOf(entries []source.Entry, epoch int64) (*tree.Node, error) {
 		case fs.ModeDir:
 			n = tree.NewDir(meta)
 		case fs.ModeSymlink:
-			meta.Mode = 0o777
 			n = tree.NewSymlink(meta, f.Link)
 		case fs.ModeNamedPipe:
 			n = tree.NewFifo(meta)
@@ -278,6 +295,11 @@ func treeOf(entries []source.Entry, epoch int64) (*tree.Node, error) {
 			n = tree.NewDevice(tree.CharDevice, meta, f.Major, f.Minor)
 		case fs.ModeDevice:
 			n = tree.NewDevice(tree.BlockDevice, meta, f.Major, f.Minor)
+		case fs.ModeSocket:
+			if !keep.modes {
+				continue
+			}
+			n = tree.NewFile(meta, emptyContent, 0, 0)
 		default:
 			continue
 		}
@@ -286,4 +308,38 @@ func treeOf(entries []source.Entry, epoch int64) (*tree.Node, error) {
 		}
 	}
 	return e.Tree(), nil
+}
+
+func metaOf(f *source.Entry, epoch int64, keep keeping) tree.Meta {
+	meta := tree.Meta{Mode: 0o644, Mtime: epoch}
+	if f.Mode.Perm()&0o100 != 0 || f.Mode.IsDir() {
+		meta.Mode = 0o755
+	}
+	if keep.owners {
+		meta.UID, meta.GID = f.UID, f.GID
+	}
+	if !keep.modes {
+		return meta
+	}
+	meta.Mode = modeBits(f.Mode)
+	for _, x := range f.Xattrs {
+		meta.Xattrs = append(meta.Xattrs, tree.Xattr{Name: x.Name, Value: x.Value})
+	}
+	return meta
+}
+
+// modeBits are the permission bits of a mode with setuid, setgid and sticky, as
+// Linux numbers them.
+func modeBits(m fs.FileMode) uint32 {
+	bits := uint32(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		bits |= 0o4000
+	}
+	if m&fs.ModeSetgid != 0 {
+		bits |= 0o2000
+	}
+	if m&fs.ModeSticky != 0 {
+		bits |= 0o1000
+	}
+	return bits
 }

@@ -1,0 +1,239 @@
+package local
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/moby/patternmatcher"
+
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// found is one file or directory that a source path selects.
+type found struct {
+	name string     // the path as matched; its last element names the copy
+	at   string     // where it is in the source, after following links
+	node *tree.Node // without what is left out; never a symbolic link
+	// above are the directories of name, of a copy that keeps them.
+	above []*tree.Node
+	// passage are the directories below node that are only there for the sake of what is
+	// in them, in compatible mode.
+	passage map[string]bool
+}
+
+// picker finds what the paths of a copy, or the path of a mount, select.
+type picker struct {
+	literal    bool // it is no pattern: of a mount
+	compatible bool // as BuildKit does it
+	parents    bool
+	optional   bool
+	exclude    []string
+}
+
+func pickerOf(op *stage.CopyOp) picker {
+	return picker{compatible: op.Compatible, parents: op.Parents, optional: op.Optional, exclude: op.Exclude}
+}
+
+// pick finds what one path selects below a root. Nothing found is no error: see
+// required.
+func (p picker) pick(root *tree.Node, pattern string) ([]found, error) {
+	if p.literal {
+		return p.follow(root, pattern)
+	}
+	var leaveOut *patternmatcher.PatternMatcher
+	if len(p.exclude) > 0 {
+		var err error
+		if leaveOut, err = patternmatcher.New(p.exclude); err != nil {
+			return nil, fmt.Errorf("exclude %q: %w", p.exclude, err)
+		}
+	}
+	if p.compatible {
+		return p.pickCompatible(root, pattern, leaveOut)
+	}
+	var list []found
+	var err error
+	if p.parents {
+		list, err = pickParents(root, pattern)
+	} else {
+		list, err = match(root, "", pattern)
+	}
+	if err != nil || leaveOut == nil {
+		return list, err
+	}
+	sel := patterns{exclude: leaveOut}
+	kept := list[:0]
+	for _, f := range list {
+		ok := true
+		switch {
+		case f.node.IsDir() && (!p.parents || f.name == ""):
+			f, err = sel.prune(f)
+		case p.parents:
+			f, ok, err = sel.pruneAt(f, f.name)
+		default:
+			f, ok, err = sel.pruneAt(f, f.base())
+		}
+		if err == nil && !ok {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept, f)
+	}
+	return kept, nil
+}
+
+// required reports whether it is an error when the path selects nothing.
+func (p picker) required(pattern string) bool {
+	return !p.optional && !(p.compatible && !p.literal && hasWildcard(pattern))
+}
+
+func (p picker) follow(root *tree.Node, at string) ([]found, error) {
+	if at == "." || at == "" {
+		return []found{{node: root}}, nil
+	}
+	f, err := follow(root, at)
+	if err != nil || f.node == nil {
+		return nil, err
+	}
+	return []found{f}, nil
+}
+
+// cutPivot cuts a path of a copy that keeps directories at its element ".".
+func cutPivot(pattern string) (before, after string) {
+	before, after, ok := strings.Cut(pattern, "/./")
+	if !ok {
+		return ".", strings.TrimPrefix(pattern, "./")
+	}
+	return before, after
+}
+
+// pickParents is match, with names from the pivot on and the directories of them.
+func pickParents(root *tree.Node, pattern string) ([]found, error) {
+	before, after := cutPivot(pattern)
+	tops, err := match(root, "", before)
+	if err != nil {
+		return nil, err
+	}
+	var list []found
+	for _, top := range tops {
+		matches, err := match(root, top.at, after)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range matches {
+			f.name = strings.Trim(strings.TrimPrefix(f.name, top.at), "/")
+			for end := range len(f.name) {
+				if f.name[end] != '/' {
+					continue
+				}
+				dir, err := follow(root, tree.Join(top.at, f.name[:end]))
+				if err != nil || !dir.node.IsDir() {
+					return nil, fmt.Errorf("%q: %w", f.name[:end], fs.ErrNotExist)
+				}
+				f.above = append(f.above, dir.node)
+			}
+			list = append(list, f)
+		}
+	}
+	return list, nil
+}
+
+// match finds what a source path selects below the directory top of a root. Each
+// element may hold the wildcards of path.Match, and an element "**" stands for any
+// number of directories. Links named by the path are followed inside the root, also the
+// last one, as COPY does. Nothing found is not an error.
+func match(root *tree.Node, top, pattern string) ([]found, error) {
+	if pattern == "." || pattern == "" {
+		pattern = ""
+	}
+	if !isPattern(pattern) {
+		f, err := follow(root, strings.TrimSuffix(tree.Join(top, pattern), "/"))
+		if err != nil || f.node == nil {
+			return nil, err
+		}
+		return []found{f}, nil
+	}
+	if _, err := path.Match(strings.ReplaceAll(pattern, "**", "*"), ""); err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	m := &matcher{root: root, seen: map[string]bool{}}
+	err := m.walk(top, strings.Split(pattern, "/"))
+	return m.found, err
+}
+
+func isPattern(p string) bool { return strings.ContainsAny(p, `*?[\`) }
+
+// follow resolves a path; a node of nil says that nothing is there.
+func follow(root *tree.Node, p string) (found, error) {
+	at, n, err := tree.Resolve(root, p, true)
+	if isNotThere(err) {
+		return found{}, nil
+	}
+	if err != nil {
+		return found{}, err
+	}
+	if n == nil {
+		if link := tree.Lookup(root, p); link != nil {
+			return found{}, fmt.Errorf("%q is a link to %q, which does not exist", p, link.Target())
+		}
+	}
+	return found{name: p, at: at, node: n}, nil
+}
+
+type matcher struct {
+	root  *tree.Node
+	seen  map[string]bool
+	found []found
+}
+
+// walk matches the remaining elements below the directory at dir.
+func (m *matcher) walk(dir string, elements []string) error {
+	if len(elements) == 0 {
+		if m.seen[dir] {
+			return nil
+		}
+		m.seen[dir] = true
+		f, err := follow(m.root, dir)
+		if err == nil && f.node != nil {
+			m.found = append(m.found, f)
+		}
+		return err
+	}
+	here, err := follow(m.root, dir)
+	if err != nil || here.node == nil || !here.node.IsDir() {
+		return nil // a broken link or a file in the middle of a pattern matches nothing
+	}
+	element, rest := elements[0], elements[1:]
+	if element == "**" {
+		if len(rest) > 0 {
+			if err := m.walk(dir, rest); err != nil {
+				return err
+			}
+		}
+		for name, n := range here.node.All() {
+			next := elements
+			if !n.IsDir() {
+				if len(rest) > 0 {
+					continue
+				}
+				next = nil
+			}
+			if err := m.walk(tree.Join(dir, name), next); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name := range here.node.All() {
+		if ok, _ := path.Match(element, name); ok {
+			if err := m.walk(tree.Join(dir, name), rest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
