@@ -127,3 +127,14 @@ func ExampleHTTPUnchecked() {
 	show(files)
 	// Output: tool 5 sha256:6794
 }
+
+// What git cannot be given is told at once, before anything is asked.
+func ExampleGit() {
+	_, err := source.Git(source.GitTree{Remote: "https://example.com/x.git", Ref: "main~1"}, source.GitOptions{Dir: "mirrors"})
+	fmt.Println(err)
+	_, err = source.Git(source.GitTree{Remote: "file:///srv/x.git"}, source.GitOptions{Dir: "mirrors"})
+	fmt.Println(err)
+	// Output:
+	// git ref "main~1" has a character that no ref has
+	// git remote "file:///srv/x.git" is of a kind that is not asked; want https, http, ssh, git or user@host:path
+}

@@ -1,10 +1,11 @@
-// Package source turns a directory, an [fs.FS], an archive or a URL into a flat, sorted
-// listing whose files have content digests. It is where the files of a COPY come from.
+// Package source turns a directory, an [fs.FS], an archive, a URL or a git commit into a
+// flat, sorted listing whose files have content digests. It is where the files of a COPY
+// come from.
 //
 // Start with [Dir] for a directory on disk (a build context with its
-// .dockerignore), [FS] for any [fs.FS], [Tar] for an archive or [HTTP] for a download;
-// then call List, and Hash for the entries that are wanted. A source that is an
-// [io.Closer] keeps something until it is closed.
+// .dockerignore), [FS] for any [fs.FS], [Tar] for an archive, [HTTP] for a download or
+// [Git] for a repository; then call List, and Hash for the entries that are wanted. A
+// source that is an [io.Closer] keeps something until it is closed.
 //
 // # Guarantees
 //
@@ -92,8 +93,8 @@ func (e *Entry) sameFile(o *Entry) bool {
 		e.id.ctime == o.id.ctime && e.id.inode == o.id.inode && e.id.dev == o.id.dev
 }
 
-// Files is one source of files. [*Directory], [*FSFiles], [*TarFiles] and
-// [*HTTPFile] implement it.
+// Files is one source of files. [*Directory], [*FSFiles], [*TarFiles],
+// [*HTTPFile] and [*GitFiles] implement it.
 type Files interface {
 	// List returns what the source holds, less what is ignored: depth first,
 	// parents before children, names in byte order within each directory. No

@@ -1,0 +1,232 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stagewright/stagewright/internal/gitref"
+)
+
+// gitProtocols are those that may be asked for a remote (git(1), GIT_ALLOW_PROTOCOL).
+const gitProtocols = "http:https:ssh:git"
+
+// gitMirror is a bare repository with the commits of one remote that were needed so
+// far. Each is kept alive by a ref of its own.
+type gitMirror struct {
+	g      *GitFiles
+	remote string
+	dir    string
+}
+
+func (g *GitFiles) mirror(remote string) *gitMirror {
+	name := sha256.Sum256([]byte(remote))
+	return &gitMirror{g: g, remote: remote, dir: filepath.Join(g.o.Dir, "mirrors", hex.EncodeToString(name[:16]))}
+}
+
+// git runs a call on the mirror alone.
+func (m *gitMirror) git(ctx context.Context, args ...string) ([]byte, error) {
+	return m.g.git(ctx, gitCall{dir: m.dir, env: []string{"GIT_DIR=" + m.dir}, args: args})
+}
+
+// ask runs a call that talks to the remote.
+func (m *gitMirror) ask(ctx context.Context, args ...string) ([]byte, error) {
+	return m.g.git(ctx, gitCall{dir: m.dir, env: []string{"GIT_DIR=" + m.dir}, protocols: gitProtocols, args: args})
+}
+
+// has reports whether the mirror has the whole commit.
+func (m *gitMirror) has(ctx context.Context, commit string) bool {
+	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err != nil {
+		return false
+	}
+	_, err := m.git(ctx, "cat-file", "-e", commit+"^{commit}")
+	return err == nil
+}
+
+// lock makes the mirror if it is missing, and keeps other processes off it.
+func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(m.dir), 0o700); err != nil {
+		return nil, fmt.Errorf("%s: no directory for its mirror: %w", m.g, err)
+	}
+	unlock, err = lockFile(ctx, m.dir+".lock")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.g, err)
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err == nil {
+		_ = os.Remove(filepath.Join(m.dir, "shallow.lock")) // of a killed process: this one holds the lock
+		return unlock, nil
+	}
+	args := []string{"init", "-q", "--bare", "--template="}
+	if len(commit) == 64 {
+		args = append(args, "--object-format=sha256")
+	}
+	// HEAD is written early, so the repository is made beside and renamed.
+	fresh := m.dir + ".new"
+	err = errors.Join(os.RemoveAll(fresh), os.RemoveAll(m.dir))
+	if err == nil {
+		_, err = m.g.git(ctx, gitCall{dir: filepath.Dir(m.dir), args: append(args, fresh)})
+	}
+	if err == nil {
+		err = os.Rename(fresh, m.dir)
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// keep is the ref that keeps a commit in the mirror.
+func keep(commit string) string { return "refs/stagewright/" + commit }
+
+// fetch makes sure that the mirror has the commit, to which ref led at the remote if it
+// is not empty. Only what the commit needs is asked for, as long as the server allows
+// that.
+func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
+	if m.has(ctx, commit) {
+		return nil
+	}
+	unlock, err := m.lock(ctx, commit)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if m.has(ctx, commit) {
+		return nil
+	}
+	wanted := []string{"+" + commit + ":" + keep(commit)}
+	if ref != "" { // what an old server gives, too
+		wanted = []string{"+" + ref + ":" + keep(commit), wanted[0]}
+	}
+	for _, refspec := range wanted {
+		_, err = m.ask(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--", m.remote, refspec)
+		if err == nil && m.has(ctx, commit) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if ferr := m.fetchAll(ctx); ferr != nil {
+		return cmp.Or(err, ferr) // the first cause says more
+	}
+	if !m.has(ctx, commit) {
+		return &GitError{Source: m.g.String(), Op: "fetch", Err: fmt.Errorf("the remote %s has no commit %s on any branch or tag", gitref.Redact(m.remote), commit)}
+	}
+	_, err = m.git(ctx, "update-ref", keep(commit), commit)
+	return err
+}
+
+// fetchAll gets all branches and tags with their history. The caller has the lock.
+func (m *gitMirror) fetchAll(ctx context.Context) error {
+	args := []string{"fetch", "-q", "--no-tags", "--force"}
+	if _, err := os.Stat(filepath.Join(m.dir, "shallow")); err == nil {
+		args = append(args, "--unshallow")
+	}
+	_, err := m.ask(ctx, append(args, "--", m.remote, "+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*")...)
+	return err
+}
+
+// resolve finds the commit of the wanted ref.
+func (g *GitFiles) resolve(ctx context.Context) (gitCommit, error) {
+	t := g.want
+	if gitref.IsCommit(t.Ref) {
+		return gitCommit{Remote: t.Remote, Commit: t.Ref}, g.checksum(t.Ref)
+	}
+	asked := cmp.Or(t.Ref, "HEAD")
+	if err := os.MkdirAll(g.o.Dir, 0o700); err != nil {
+		return gitCommit{}, fmt.Errorf("%s: %w", g, err)
+	}
+	out, err := g.git(ctx, gitCall{dir: g.o.Dir, protocols: gitProtocols, args: []string{"ls-remote", "-q", "--", t.Remote, asked, asked + "^{}"}})
+	if err != nil {
+		return gitCommit{}, err
+	}
+	ref, tip, commit := pick(string(out), t.Ref)
+	switch {
+	case tip == "" && isAbbreviation(t.Ref):
+		commit, err = g.expand(ctx)
+		tip = commit
+	case tip == "":
+		err = &GitError{Source: g.String(), Op: "ls-remote", Err: fmt.Errorf("the remote has no branch or tag %q", asked)}
+	case !gitref.IsCommit(tip) || !gitref.IsCommit(commit):
+		err = &GitError{Source: g.String(), Op: "ls-remote", Err: fmt.Errorf("the remote names a commit %q", shorten(tip))}
+	}
+	if err != nil {
+		return gitCommit{}, err
+	}
+	return gitCommit{Remote: t.Remote, Commit: commit, Ref: ref}, g.checksum(commit, tip)
+}
+
+// pick chooses among the refs that a remote has of a name: what is named in whole,
+// then a branch, then a tag, as git-checkout does. tip is what the ref names, commit is
+// the same but for an annotated tag.
+func pick(output, name string) (ref, tip, commit string) {
+	found := map[string]string{}
+	for line := range strings.Lines(output) {
+		id, ref, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		found[ref] = id
+	}
+	if name == "" {
+		return "HEAD", found["HEAD"], found["HEAD"]
+	}
+	for _, ref := range []string{
+		"refs/" + strings.TrimPrefix(name, "refs/"), "refs/heads/" + strings.TrimPrefix(name, "refs/heads/"), "refs/tags/" + strings.TrimPrefix(name, "refs/tags/"),
+	} {
+		if tip := found[ref]; tip != "" {
+			return ref, tip, cmp.Or(found[ref+"^{}"], tip)
+		}
+	}
+	return "", "", ""
+}
+
+// isAbbreviation reports whether a ref can be the first digits of a commit.
+func isAbbreviation(ref string) bool {
+	return len(ref) >= 7 && len(ref) < 64 && strings.Trim(ref, "0123456789abcdef") == ""
+}
+
+// expand finds the one commit whose name begins with the wanted ref. No server answers
+// that, so everything is fetched.
+func (g *GitFiles) expand(ctx context.Context) (string, error) {
+	m := g.mirror(g.want.Remote)
+	unlock, err := m.lock(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	find := func() (string, error) {
+		out, err := m.git(ctx, "rev-parse", "--verify", "-q", g.want.Ref+"^{commit}")
+		return strings.TrimSpace(string(out)), err
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "shallow")); err != nil {
+		if commit, err := find(); err == nil { // all history that was fetched has one such commit
+			return commit, nil
+		}
+	}
+	if err := m.fetchAll(ctx); err != nil {
+		return "", err
+	}
+	commit, err := find()
+	if err != nil || !gitref.IsCommit(commit) {
+		return "", &GitError{Source: g.String(), Op: "rev-parse", Err: fmt.Errorf("the remote has no branch or tag %q, and no single commit that begins so", g.want.Ref)}
+	}
+	_, err = m.git(ctx, "update-ref", keep(commit), commit)
+	return commit, err
+}
+
+// checksum compares the commit with the wanted one. An annotated tag may be meant by
+// its own name as well, as in BuildKit.
+func (g *GitFiles) checksum(names ...string) error {
+	want := g.want.Checksum
+	for _, name := range names {
+		if strings.HasPrefix(name, want) {
+			return nil
+		}
+	}
+	return &ChecksumError{Source: g.String(), Want: want, Got: names[0]}
+}
