@@ -15,6 +15,7 @@ type Arg struct {
 	name       string
 	def        string
 	hasDefault bool
+	written    bool
 	required   bool
 	doc        string
 	kind       kind
@@ -39,13 +40,13 @@ type Option func(*Arg)
 // that use the argument. A name is a letter or '_' followed by letters, digits and '_', all ASCII.
 func New(name string, opts ...Option) Arg {
 	a := Arg{name: name}
-	if !validName(name) {
-		a.mistake(`is no name; use letters, digits and '_', and start with no digit`, nil)
-	}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&a)
 		}
+	}
+	if a.written && (name == "" || strings.ContainsAny(name, "=\x00")) || !a.written && !validName(name) {
+		a.mistake(`is no name; use letters, digits and '_', and start with no digit`, nil)
 	}
 	if a.required && a.hasDefault {
 		a.mistake("is required and has a default; drop one of the two", nil)
@@ -54,7 +55,7 @@ func New(name string, opts ...Option) Arg {
 		if err := a.Check(a.def); err != nil {
 			a.mistake("its default is not allowed", err)
 		}
-	} else if a.hasDefault {
+	} else if a.hasDefault && !a.written {
 		if _, err := Names(a.def, Options{}); err != nil {
 			a.mistake("its default cannot be expanded", err)
 		}
@@ -86,6 +87,12 @@ func (a *Arg) mistake(msg string, err error) {
 // in mode [Text] where the argument is used, and checked then.
 func Default(v string) Option {
 	return func(a *Arg) { a.def, a.hasDefault = v, true }
+}
+
+// Written is for arguments that come from the text of a Dockerfile: the name may be any text without '=', as there,
+// and the default is a text whose mode is not known here, so that it is checked only where it is expanded.
+func Written() Option {
+	return func(a *Arg) { a.written = true }
 }
 
 // Required makes an argument that must be given a value, and not an empty one.
@@ -205,12 +212,13 @@ type Parts struct {
 	Bool, Int  bool
 	Low, High  int64 // of Int: the least and the greatest value
 	Validated  bool  // it has a function of [Validate]
+	Written    bool
 }
 
 // Parts returns what the argument was declared with.
 func (a Arg) Parts() Parts {
 	return Parts{
 		Name: a.name, Default: a.def, HasDefault: a.hasDefault, Required: a.required, Doc: a.doc, OneOf: slices.Clone(a.oneOf),
-		Bool: a.kind == boolean, Int: a.kind == integer, Low: a.low, High: a.high, Validated: len(a.validators) > 0,
+		Bool: a.kind == boolean, Int: a.kind == integer, Low: a.low, High: a.high, Validated: len(a.validators) > 0, Written: a.written,
 	}
 }

@@ -236,3 +236,9 @@ func TestParts(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func ExampleWritten() {
+	a := arg.New("http-proxy", arg.Written(), arg.Default(`"$1"`))
+	fmt.Println(a.Err())
+	// Output: <nil>
+}

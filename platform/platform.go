@@ -69,6 +69,22 @@ func Parse(s string) (Platform, error) {
 	return p, nil
 }
 
+// ParseFor is Parse that takes a lone operating system or architecture too, as docker build does: "arm64" is it on
+// machine's operating system, "linux" is it on machine's processor.
+func ParseFor(s string, machine Platform) (Platform, error) {
+	p, err := Parse(s)
+	if err == nil || strings.Contains(s, "/") {
+		return p, err
+	}
+	if p, err := Parse(machine.OS + "/" + s); err == nil {
+		return p, nil
+	}
+	if p, other := Parse(s + strings.TrimPrefix(machine.String(), machine.OS)); other == nil && machine.OSVersion == "" {
+		return p, nil
+	}
+	return p, err
+}
+
 // wordCharacters may stand in the parts of a platform.
 const wordCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 

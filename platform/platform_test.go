@@ -301,3 +301,15 @@ func ExampleHost() {
 	fmt.Println(platform.Host().Satisfies(platform.Host()))
 	// Output: true
 }
+
+func ExampleParseFor() {
+	machine := platform.MustParse("linux/amd64")
+	for _, s := range []string{"arm64", "linux", "linux/arm/v6"} {
+		p, err := platform.ParseFor(s, machine)
+		fmt.Println(p, err)
+	}
+	// Output:
+	// linux/arm64 <nil>
+	// linux/amd64 <nil>
+	// linux/arm/v6 <nil>
+}

@@ -55,6 +55,9 @@ func (c *compiler) resolveBases() {
 			}
 			if l.prev == nil && l.root.ref != "" && l.root.err == nil {
 				for _, p := range c.opts.Platforms {
+					if c.among(l.root, p) != nil {
+						continue
+					}
 					target := p
 					p = c.effective(l.root, target)
 					if ref, err := c.globalScope(l.root, target, false).expand(l.root.ref); err == nil && ref != "" {

@@ -332,6 +332,10 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 		c.fail(r.at, c.label(r), "", r.err, "")
 		return lost
 	}
+	if base := c.among(r, target); base != nil {
+		c.globalScope(r, target, true) // its arguments are used
+		return c.inherit(base, target)
+	}
 	if r.pinText != "" {
 		if _, err := c.pin(r, target, true); err != nil {
 			c.fail(r.at, c.label(r), "FROM --platform="+r.pinText, err, "")

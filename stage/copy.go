@@ -50,7 +50,11 @@ func (s Stage) Add(paths Paths, dest string, opts ...CopyOption) Stage {
 // AddFrom copies the whole of a source: the file of an [HTTP] source, with mode 0600,
 // the tree of a [Git] source. [UnpackArchive] unpacks what was fetched.
 func (s Stage) AddFrom(from Source, dest string, opts ...CopyOption) Stage {
-	return s.then(here(), newCopy(&CopyOp{From: from, Paths: []string{"."}, Dest: dest, Add: true}, opts))
+	op := &CopyOp{From: from, Paths: []string{"."}, Dest: dest, Add: true}
+	if _, ok := from.(AddSource); ok {
+		op.Unpack = UnpackArchives
+	}
+	return s.then(here(), newCopy(op, opts))
 }
 
 func newCopy(op *CopyOp, opts []CopyOption) Op {
@@ -127,13 +131,22 @@ func NoUnpack() CopyOption { return func(op *CopyOp) { op.Unpack = UnpackNever }
 type InlineFile struct {
 	Name    string // its last path element where it is copied into a directory
 	Content []byte
+	Expand  bool // of InlineText: variables of the content are replaced; false in a Graph
 }
 
 // Inline adds a file with the given content, mode 0644, to what is copied, after the
 // files of the source. A copy of inline files alone has no paths.
 func Inline(name, content string) CopyOption {
 	return func(op *CopyOp) {
-		op.Inline = append(op.Inline[:len(op.Inline):len(op.Inline)], InlineFile{name, []byte(content)})
+		op.Inline = append(op.Inline[:len(op.Inline):len(op.Inline)], InlineFile{Name: name, Content: []byte(content)})
+	}
+}
+
+// InlineText is [Inline] with a content whose ${NAME} of arguments and environment are
+// replaced; quotes in it are ordinary characters, and a backslash before "$" keeps it.
+func InlineText(name, content string) CopyOption {
+	return func(op *CopyOp) {
+		op.Inline = append(op.Inline[:len(op.Inline):len(op.Inline)], InlineFile{name, []byte(content), true})
 	}
 }
 

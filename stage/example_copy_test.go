@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -130,4 +131,18 @@ func ExampleStage_Func() {
 	// app: FROM scratch
 	// app: COPY etc /etc/
 	// app: FUNC count v1
+}
+
+func ExampleInlineText() {
+	s := stage.Scratch(stage.As("app")).
+		Arg(arg.New("VERSION", arg.Default("1.2"))).
+		Copy("", "/etc/", stage.InlineText("version", "version ${VERSION}\n"))
+	g, err := stage.Compile(context.Background(), []stage.Stage{s}, stage.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%s", g.Steps()[2].Op.(*stage.CopyOp).Inline[0].Content)
+	// Output:
+	// version 1.2
 }

@@ -134,3 +134,35 @@ func ExampleOutputOf() {
 	fmt.Println(errors.Is(err, stage.ErrUnsupported))
 	// Output: true
 }
+
+func ExampleAmong() {
+	debug := stage.Scratch(stage.As("debug")).Env("MODE", "debug")
+	release := stage.Scratch(stage.As("release")).Env("MODE", "release")
+	app := stage.From("${MODE}", stage.As("app"), stage.FromArgs(arg.New("MODE", arg.Default("release"))),
+		stage.Among(map[string]stage.Stage{"debug": debug, "release": release})).
+		Cmd("/app")
+	show(app, stage.Options{})
+	show(app, stage.Options{Args: arg.Values{"MODE": "debug"}})
+	// Output:
+	// release: FROM scratch
+	// release: ENV MODE=release
+	// app: CMD ["/app"]
+	// debug: FROM scratch
+	// debug: ENV MODE=debug
+	// app: CMD ["/app"]
+}
+
+func ExampleMountSetting() {
+	s := stage.From("alpine:3.22", stage.Compatible(stage.DockerRules{})).
+		Arg(arg.New("UID", arg.Default("1000"))).
+		Run("make", stage.CacheMount("/cache", stage.MountSetting("uid", "${UID}"), stage.MountSetting("mode", "700")))
+	g, err := stage.Compile(context.Background(), []stage.Stage{s}, stage.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m := g.Steps()[2].Op.(*stage.RunOp).Mounts[0]
+	fmt.Printf("%s %o\n", m.Owner, m.Mode)
+	// Output:
+	// 1000:0 700
+}

@@ -60,6 +60,11 @@ func (c *compiler) references(l *link) []Stage {
 		if l.root.base != nil {
 			list = append(list, Stage{last: l.root.base})
 		}
+		for _, p := range c.opts.Platforms {
+			if base := c.among(l.root, p); base != nil {
+				list = append(list, Stage{last: base})
+			}
+		}
 		if l.root.choose != nil && l.root.err == nil {
 			for _, p := range c.opts.Platforms {
 				list = append(list, c.preview(l.root, p))

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/stagewright/stagewright/arg"
@@ -11,14 +12,15 @@ import (
 // for programs that write stages in another form.
 type Parts struct {
 	Name          string
-	Scratch       bool         // it begins with nothing
-	Ref           string       // it begins with an image
-	Base          Stage        // it begins with a stage; else zero
-	Named         string       // it begins with the stage of that name
-	PerPlatform   bool         // a function chooses what it begins with
-	Args          []arg.Arg    // of FromArgs
-	Platform      string       // the text of OnPlatform or OnPlatformText; "$BUILDPLATFORM" of OnBuildPlatform
-	Rules         *DockerRules // of Compatible
+	Scratch       bool             // it begins with nothing
+	Ref           string           // it begins with an image
+	Base          Stage            // it begins with a stage; else zero
+	Named         string           // it begins with the stage of that name
+	Among         map[string]Stage // what Ref may mean beside images
+	PerPlatform   bool             // a function chooses what it begins with
+	Args          []arg.Arg        // of FromArgs
+	Platform      string           // the text of OnPlatform or OnPlatformText; "$BUILDPLATFORM" of OnBuildPlatform
+	Rules         *DockerRules     // of Compatible
 	IgnoreOnBuild bool
 	Pos           Position
 	Ops           []WrittenOp
@@ -45,6 +47,7 @@ func (s Stage) Parts() Parts {
 		Name: r.name, Scratch: r.scratch, Ref: r.ref, Named: r.named, PerPlatform: r.choose != nil,
 		Args: slices.Clone(r.args), Platform: r.pinText, IgnoreOnBuild: r.ignoreOnBuild, Pos: r.at.position(),
 	}
+	p.Among = maps.Clone(r.among)
 	if r.rules != nil {
 		rules := *r.rules
 		p.Rules = &rules

@@ -17,7 +17,10 @@ func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
 		return e
 	}
 	e := p
+	base := c.among(r, p)
 	switch {
+	case base != nil:
+		e = c.effective(base.root, p)
 	case r.pinText != "":
 		if pin, err := c.pin(r, p, false); err == nil {
 			e = pin
@@ -29,6 +32,19 @@ func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
 	return e
 }
 
+// among is the stage that a base's reference means for a target; nil when it means an
+// image.
+func (c *compiler) among(r *root, target platform.Platform) *link {
+	if len(r.among) == 0 || r.ref == "" {
+		return nil
+	}
+	ref, err := c.globalScope(r, target, false).expand(r.ref)
+	if err != nil {
+		return nil
+	}
+	return r.among[ref].last
+}
+
 // pin is the platform that a stage is pinned to by a text.
 func (c *compiler) pin(r *root, target platform.Platform, report bool) (platform.Platform, error) {
 	text, err := c.globalScope(r, target, report).expand(r.pinText)
@@ -37,6 +53,9 @@ func (c *compiler) pin(r *root, target platform.Platform, report bool) (platform
 	}
 	if text == "" {
 		return platform.Platform{}, fmt.Errorf("the platform %q is empty", r.pinText)
+	}
+	if r.rules != nil {
+		return platform.ParseFor(text, c.opts.BuildPlatform)
 	}
 	return platform.Parse(text)
 }
@@ -82,6 +101,8 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 			return true
 		case x.root.base != nil:
 			return c.seesTarget(x.root.base)
+		case len(x.root.among) > 0:
+			return slices.ContainsFunc(c.references(x), func(s Stage) bool { return s.last != nil && c.seesTarget(s.last) })
 		}
 		return false
 	}
@@ -98,7 +119,7 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 
 // pinned reports whether a stage has the same platform whatever is asked for.
 func (c *compiler) pinned(r *root) bool {
-	for ; r.pinText == ""; r = r.base.root {
+	for ; r.pinText == "" || len(r.among) > 0; r = r.base.root {
 		if r.base == nil {
 			return false
 		}
@@ -106,4 +127,8 @@ func (c *compiler) pinned(r *root) bool {
 	return !strings.Contains(r.pinText, "TARGET") && !slices.ContainsFunc(r.args, isTarget)
 }
 
-func isTarget(a arg.Arg) bool { return strings.HasPrefix(a.Name(), "TARGET") }
+// isTarget reports whether an argument's value can depend on the target platform.
+func isTarget(a arg.Arg) bool {
+	def, _ := a.Default()
+	return strings.HasPrefix(a.Name(), "TARGET") || strings.Contains(def, "TARGET")
+}

@@ -8,16 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stagewright/stagewright/arg"
 )
 
 func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, error) {
 	cp := *op
 	cp.Compatible = st.rules != nil
-	var err error
-	if cp.Paths, err = st.expandAll(op.Paths); err != nil {
+	written, err := st.copySources(&cp)
+	if err != nil {
 		return nil, err
 	}
-	written := slices.Clone(cp.Paths)
 	for i, p := range cp.Paths {
 		if p == "" && st.rules == nil {
 			return nil, errors.New("an empty source path; write \".\" for everything")
@@ -56,8 +57,17 @@ func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, 
 	if err := checkInline(op.Inline); err != nil {
 		return nil, err
 	}
-	if cp.From, err = c.resolveSource(op.From, l, st, step); err != nil {
+	if cp.Inline, err = st.expandInline(op.Inline); err != nil {
 		return nil, err
+	}
+	if _, done := op.From.(AddSource); !done {
+		if cp.From, err = c.resolveSource(op.From, l, st, step); err != nil {
+			return nil, err
+		}
+		switch from := cp.From.(type) {
+		case HTTPSource, GitSource:
+			written = []string{from.String()}
+		}
 	}
 	step.History = copyText(&cp, written, dest)
 	word, rest, _ := strings.Cut(step.History, " ")
@@ -84,7 +94,7 @@ func sourceName(from Source) string {
 func unrecorded(op *CopyOp, from Source) []string {
 	var flags []string
 	switch from.(type) {
-	case ContextSource, HTTPSource, GitSource:
+	case ContextSource, HTTPSource, GitSource, AddSource:
 	default:
 		flags = append(flags, "--from="+sourceName(op.From))
 	}
@@ -111,10 +121,6 @@ func copyText(op *CopyOp, paths []string, dest string) string {
 	}
 	if op.Chmod != "" {
 		words = append(words, "--chmod="+op.Chmod)
-	}
-	switch from := op.From.(type) {
-	case HTTPSource, GitSource:
-		paths = []string{from.String()}
 	}
 	words = append(words, paths...)
 	for _, file := range op.Inline {
@@ -189,4 +195,37 @@ func (sc *scope) sourcePath(from Source, p string) (string, error) {
 		return ".", nil
 	}
 	return clean, nil
+}
+
+// expandInline replaces the variables of inline files.
+func (sc *scope) expandInline(files []InlineFile) ([]InlineFile, error) {
+	files = slices.Clone(files)
+	for i, f := range files {
+		if !f.Expand {
+			continue
+		}
+		var text string
+		var err error
+		if sc.rules != nil {
+			text, err = sc.expandWord(string(f.Content), arg.Options{Quotes: arg.Body}) // whatever the escape directive says
+		} else {
+			text, err = sc.expand(string(f.Content))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("inline file %s: %w", f.Name, err)
+		}
+		files[i] = InlineFile{Name: f.Name, Content: []byte(text)}
+	}
+	return files, nil
+}
+
+// copySources expands what a copy takes, and returns it as it is written in the history.
+func (st *state) copySources(cp *CopyOp) ([]string, error) {
+	if add, ok := cp.From.(AddSource); ok {
+		text, err := st.resolveAdd(cp, add)
+		return []string{text}, err
+	}
+	var err error
+	cp.Paths, err = st.expandAll(cp.Paths)
+	return slices.Clone(cp.Paths), err
 }

@@ -15,6 +15,8 @@ func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, er
 	run := *op.withDefaults(slices.Concat(c.opts.Run, st.defaults))
 	run.Compatible = st.rules != nil
 	switch {
+	case op.Script && op.ScriptName != "" && st.rules != nil:
+		run.Argv = append(slices.Clone(st.shellArgv()), op.ScriptName) // the shell starts the script, as BuildKit has it
 	case op.Script && strings.HasPrefix(op.Command, "#!"):
 		run.Argv = nil // the executor gives the script to its interpreter as a file
 	case op.Script:
@@ -102,7 +104,7 @@ func (c *compiler) proxy(st *state) []string {
 // then the command line.
 func runText(op *RunOp) string {
 	command := strings.Join(op.Argv, " ")
-	if command == "" || op.Script {
+	if command == "" || op.Script && !op.Compatible {
 		command = op.Command
 	}
 	if len(op.Args) == 0 {
@@ -117,17 +119,26 @@ func (c *compiler) resolveMount(m *Mount, l *link, st *state, step *Step) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if m.Type != MountSecret || m.Env == "" || target != "" {
-		if target == "" {
+	if m.ID, err = st.expand(m.ID); err != nil {
+		return fmt.Errorf("%s: id: %w", what, err)
+	}
+	if m.Env, err = st.expand(m.Env); err != nil {
+		return fmt.Errorf("%s: env: %w", what, err)
+	}
+	if err := m.setLate(st); err != nil {
+		return err
+	}
+	if m.Target = target; st.rules != nil {
+		m.dockerDefaults(target)
+	}
+	if m.Type != MountSecret || m.Env == "" || m.Target != "" {
+		if m.Target == "" && st.rules == nil {
 			return fmt.Errorf("%s: no target", what)
 		}
-		m.Target = path.Clean(st.absolute(target))
+		m.Target = path.Clean(st.absolute(m.Target))
 		if m.Target == "/" {
 			return fmt.Errorf("%s: the target cannot be /", what)
 		}
-	}
-	if m.ID, err = st.expand(m.ID); err != nil {
-		return fmt.Errorf("%s: id: %w", what, err)
 	}
 	switch m.Type {
 	case MountCache:

@@ -62,6 +62,11 @@ func (sc *scope) resolveHTTP(s HTTPSource) (Source, error) {
 	if s.Checksum, err = sc.expand(s.Checksum); err != nil {
 		return nil, err
 	}
+	return checkedHTTP(s)
+}
+
+// checkedHTTP checks a source whose texts are expanded.
+func checkedHTTP(s HTTPSource) (Source, error) {
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("URL %q; want http://… or https://…", redact(s.URL))
 	}
@@ -83,6 +88,11 @@ func (sc *scope) resolveGit(s GitSource) (Source, error) {
 			return nil, err
 		}
 	}
+	return checkedGit(s)
+}
+
+// checkedGit checks a source whose texts are expanded.
+func checkedGit(s GitSource) (Source, error) {
 	if s.Remote == "" || strings.HasPrefix(s.Remote, "-") || strings.HasPrefix(s.Ref, "-") {
 		return nil, fmt.Errorf("%s: want a URL and a branch, tag or commit", s)
 	}

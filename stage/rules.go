@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"maps"
+
 	"github.com/stagewright/stagewright/arg"
 )
 
@@ -43,6 +45,15 @@ func (r *DockerRules) words(q arg.QuoteMode) arg.Options {
 // arguments of FromArgs and of the platform.
 func OnPlatformText(text string) FromOption {
 	return func(r *root) { r.pinText = text }
+}
+
+// Among lists what the reference of the base may name beside images. Where it is, once
+// expanded, the key of one of them, the stage begins with that stage, as From(stage)
+// would, and is pinned to no platform of its own. It is for references that hold
+// variables; only the stage that is chosen is built.
+func Among(stages map[string]Stage) FromOption {
+	stages = maps.Clone(stages)
+	return func(r *root) { r.among = stages }
 }
 
 // IgnoreOnBuild leaves the ONBUILD triggers of the base alone: they are neither run

@@ -91,18 +91,19 @@ const (
 // [SecretMount], [SecretEnv] or [SSHMount].
 type Mount struct {
 	Type     MountType
-	Target   string  // in a Graph: absolute; empty for a secret that is only a variable
-	ID       string  // cache, secret, ssh
-	From     Source  // bind; cache: what a new directory begins with, nil for nothing
-	Path     string  // bind, cache: path in the source
-	Writable bool    // bind: writes are allowed and thrown away
-	ReadOnly bool    // cache: writes are refused
-	Sharing  Sharing // cache
-	Size     int64   // tmpfs: bytes, 0 for no limit
-	Mode     uint32  // cache, secret, ssh: permission bits; 0 for the default
-	Owner    string  // cache, secret, ssh: "uid:gid"; empty for 0:0
-	Env      string  // secret: name of the variable
-	Optional bool    // secret, ssh: one that is not given is not an error
+	Target   string   // in a Graph: absolute; empty for a secret that is only a variable
+	ID       string   // cache, secret, ssh
+	From     Source   // bind; cache: what a new directory begins with, nil for nothing
+	Path     string   // bind, cache: path in the source
+	Writable bool     // bind: writes are allowed and thrown away
+	ReadOnly bool     // cache: writes are refused
+	Sharing  Sharing  // cache
+	Size     int64    // tmpfs: bytes, 0 for no limit
+	Mode     uint32   // cache, secret, ssh: permission bits; 0 for the default
+	Owner    string   // cache, secret, ssh: "uid:gid"; empty for 0:0
+	Env      string   // secret: name of the variable
+	Optional bool     // secret, ssh: one that is not given is not an error
+	Late     []string // of MountSetting: "mode=${MODE}", what is known only when variables are; empty in a Graph
 }
 
 // MountOption adjusts one mount.

@@ -176,7 +176,7 @@ var errWrongValue = errors.New("an argument has a wrong value")
 // form says what then: ${NAME:-default}.
 func (sc *scope) expand(text string) (string, error) {
 	if sc.rules != nil {
-		return sc.expandWord(text, arg.Word)
+		return sc.expandWord(text, sc.rules.words(arg.Word))
 	}
 	if !strings.Contains(text, "$") {
 		return text, nil
@@ -218,9 +218,9 @@ func (sc *scope) expand(text string) (string, error) {
 }
 
 // expandWord expands a text of a Dockerfile, where a variable without a value is empty.
-func (sc *scope) expandWord(text string, q arg.QuoteMode) (string, error) {
+func (sc *scope) expandWord(text string, o arg.Options) (string, error) {
 	missing, wrong := 0, false
-	out, err := arg.Expand(text, sc.lookupWord(&missing, &wrong), sc.rules.words(q))
+	out, err := arg.Expand(text, sc.lookupWord(&missing, &wrong), o)
 	switch {
 	case wrong:
 		return "", errWrongValue

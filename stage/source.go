@@ -10,7 +10,7 @@ import (
 
 // Source is where the files of a copy or of a bind mount come from. The kinds
 // are sealed: [Stage], [ContextSource], [DirSource], [FSSource], [ImageSource],
-// [TarSource], [HTTPSource], [GitSource].
+// [TarSource], [HTTPSource], [GitSource], [AddSource].
 type Source interface {
 	source()
 	// String describes the source for messages.

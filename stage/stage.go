@@ -45,6 +45,7 @@ type root struct {
 	at      mark
 
 	ignoreOnBuild bool
+	among         map[string]Stage // what ref can mean beside images
 }
 
 // From begins a stage on the image with the given reference, or on another

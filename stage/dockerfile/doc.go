@@ -1,0 +1,39 @@
+// Package dockerfile reads Dockerfiles into stages and checks them with
+// BuildKit's rules.
+//
+// Start with [Parse] and [File.Target]: the stage value that they give is built
+// like one that was written in Go.
+//
+//	text, err := os.ReadFile("Dockerfile")
+//	file, err := dockerfile.Parse("Dockerfile", text, dockerfile.Options{})
+//	app, err := file.Target("")
+//	res, err := stagewright.Build(ctx, app, stagewright.Options{
+//		Context: stagewright.Dir("."),
+//		Args:    arg.Values{"VERSION": "1.2"},
+//		OnBuild: file.OnBuild,
+//	})
+//
+// # What is read
+//
+// The stable syntax of BuildKit 0.34 (docker/dockerfile 1.27), by BuildKit's own
+// parser: directives, here-documents, JSON forms, ONBUILD, all flags. RUN --device
+// and RUN --security=insecure are refused by name, and so is a "# syntax=" line that
+// names another frontend than docker/dockerfile.
+//
+// The stages have the meaning that the same file has in BuildKit, also where it is
+// surprising: they are [stage.Compatible]. Values of arguments, base images and
+// platforms are chosen when a stage is compiled, so one File serves any number of
+// builds.
+//
+// # Mistakes and warnings
+//
+// Parse reports every mistake at once as [stage.Errors]: each has the line, the
+// column, and what to write instead. [File.Warnings] and [File.Lint] are docker
+// build --check; a comment "# check=skip=RULE;error=true" counts as there.
+//
+// # Limits and concurrency
+//
+// A text has at most 16 MiB, a line at most 64 KiB without its continuations. Nothing is
+// read but the text: no file, no network, no environment. Every function may be
+// called from several goroutines.
+package dockerfile
