@@ -109,6 +109,9 @@ type RemoveOp struct {
 type WorkdirOp struct {
 	Path string // in a Graph: absolute and clean
 	User string // in a Graph: the owner of what it makes
+	// Compatible says that a number alone has the group of the same number, and that a
+	// name that the stage does not know is root; see Compatible.
+	Compatible bool
 }
 
 // MergeOp lays the files of stages over the files so far, in order. Step.Inputs are

@@ -138,7 +138,7 @@ func resolveWorkdir(op *WorkdirOp, st *state, step *Step) (Op, error) {
 	if dir == "" && st.rules == nil {
 		return nil, errors.New("the working directory is empty")
 	}
-	w := &WorkdirOp{Path: path.Clean(st.absolute(dir)), User: st.cfg.User}
+	w := &WorkdirOp{Path: path.Clean(st.absolute(dir)), User: st.cfg.User, Compatible: st.rules != nil}
 	st.edit(func(cfg *image.Config) { cfg.WorkingDir = w.Path })
 	step.Text = "WORKDIR " + w.Path
 	return w, nil

@@ -82,11 +82,11 @@ func (s *session) copied(step *stage.Step, op *stage.CopyOp, inputs []*tree.Node
 	pick := pickerOf(op)
 	var list []found
 	for _, p := range op.Paths {
-		matches, err := pick.pick(from, p)
+		matches, there, err := pick.pick(from, p)
 		if err != nil {
 			return nil, err
 		}
-		if len(matches) == 0 && pick.required(p) {
+		if !there && pick.required(p) {
 			return nil, missingInTree(from, p, op.From.String())
 		}
 		list = append(list, matches...)
@@ -212,8 +212,17 @@ func (s *session) performMkdir(ctx context.Context, d *demand, step *stage.Step,
 // above it belongs to the current user.
 func (s *session) performWorkdir(ctx context.Context, d *demand, step *stage.Step, op *stage.WorkdirOp, parent *tree.Node) (*tree.Node, error) {
 	a := attributes{epoch: s.epoch()}
-	if n := tree.Lookup(parent, op.Path[1:]); !n.IsDir() && op.User != "" {
-		u, err := s.accounts(ctx, d, step.Parent, parent).process(op.User)
+	n := tree.Lookup(parent, op.Path[1:])
+	names := s.accounts(ctx, d, step.Parent, parent)
+	switch {
+	case n.IsDir() || op.User == "":
+	case op.Compatible:
+		var err error
+		if a.owner, err = names.compatibleOwner(op.User); err != nil {
+			return nil, err
+		}
+	default:
+		u, err := names.process(op.User)
 		if err != nil {
 			return nil, err
 		}

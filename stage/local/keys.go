@@ -90,7 +90,7 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 	case *stage.RemoveOp:
 		b.String("path", op.Path).Bool("optional", op.Optional)
 	case *stage.WorkdirOp:
-		b.String("path", op.Path).String("user", op.User)
+		b.String("path", op.Path).String("user", op.User).Bool("compatible", op.Compatible)
 	case *stage.RunOp:
 		return s.addRun(b, step, op, addSource)
 	case *stage.FuncOp:
@@ -165,7 +165,7 @@ func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []strin
 	graft := together.Graft()
 	total := 0
 	for _, p := range patterns {
-		list, err := pick.pick(l.root, p)
+		list, _, err := pick.pick(l.root, p)
 		if err != nil {
 			return err
 		}

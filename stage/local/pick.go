@@ -30,40 +30,54 @@ type picker struct {
 	compatible bool // as BuildKit does it
 	parents    bool
 	optional   bool
+	single     bool // the source is one file, which "." names
 	exclude    []string
 }
 
 func pickerOf(op *stage.CopyOp) picker {
-	return picker{compatible: op.Compatible, parents: op.Parents, optional: op.Optional, exclude: op.Exclude}
+	_, single := op.From.(stage.HTTPSource)
+	return picker{compatible: op.Compatible, parents: op.Parents, optional: op.Optional, single: single, exclude: op.Exclude}
 }
 
-// pick finds what one path selects below a root. Nothing found is no error: see
-// required.
-func (p picker) pick(root *tree.Node, pattern string) ([]found, error) {
+// pick finds what one path selects below a root. there says that something is, also when
+// all of it is left out; that nothing is is no error: see required.
+func (p picker) pick(root *tree.Node, pattern string) (list []found, there bool, err error) {
+	if list, err = p.pickAll(root, pattern); err != nil || len(list) == 0 || p.compatible || len(p.exclude) == 0 {
+		return list, len(list) > 0, err
+	}
+	list, err = p.leaveOut(list)
+	return list, true, err
+}
+
+// pickAll is pick before patterns leave something out, except in compatible mode, where
+// that is one with finding it.
+func (p picker) pickAll(root *tree.Node, pattern string) ([]found, error) {
 	if p.literal {
 		return p.follow(root, pattern)
 	}
-	var leaveOut *patternmatcher.PatternMatcher
-	if len(p.exclude) > 0 {
-		var err error
-		if leaveOut, err = patternmatcher.New(p.exclude); err != nil {
-			return nil, fmt.Errorf("exclude %q: %w", p.exclude, err)
+	if p.single && pattern == "." {
+		var list []found
+		for name, n := range root.All() {
+			list = append(list, found{name: name, at: name, node: n})
 		}
+		return list, nil
 	}
 	if p.compatible {
-		return p.pickCompatible(root, pattern, leaveOut)
+		return p.pickCompatible(root, pattern)
 	}
-	var list []found
-	var err error
 	if p.parents {
-		list, err = pickParents(root, pattern)
-	} else {
-		list, err = match(root, "", pattern)
+		return pickParents(root, pattern)
 	}
-	if err != nil || leaveOut == nil {
-		return list, err
+	return match(root, "", pattern)
+}
+
+// leaveOut takes out of what was found what the patterns of the copy say.
+func (p picker) leaveOut(list []found) ([]found, error) {
+	exclude, err := p.excluded()
+	if err != nil {
+		return nil, err
 	}
-	sel := patterns{exclude: leaveOut}
+	sel := patterns{exclude: exclude}
 	kept := list[:0]
 	for _, f := range list {
 		ok := true
@@ -84,6 +98,18 @@ func (p picker) pick(root *tree.Node, pattern string) ([]found, error) {
 		kept = append(kept, f)
 	}
 	return kept, nil
+}
+
+// excluded parses the patterns of what is left out; nil for none.
+func (p picker) excluded() (*patternmatcher.PatternMatcher, error) {
+	if len(p.exclude) == 0 {
+		return nil, nil
+	}
+	exclude, err := patternmatcher.New(p.exclude)
+	if err != nil {
+		return nil, fmt.Errorf("exclude %q: %w", p.exclude, err)
+	}
+	return exclude, nil
 }
 
 // required reports whether it is an error when the path selects nothing.

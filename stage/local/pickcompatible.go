@@ -15,7 +15,11 @@ import (
 // before the first wildcard are a path, the rest is one pattern of path.Match for all of
 // what is below it, and "**" is "*" except in a copy that keeps directories. There the
 // whole path selects like a line of .dockerignore.
-func (p picker) pickCompatible(root *tree.Node, pattern string, exclude *patternmatcher.PatternMatcher) ([]found, error) {
+func (p picker) pickCompatible(root *tree.Node, pattern string) ([]found, error) {
+	exclude, err := p.excluded()
+	if err != nil {
+		return nil, err
+	}
 	sel := patterns{exclude: exclude}
 	var needed string // what must be among what is selected
 	if p.parents {
@@ -23,7 +27,6 @@ func (p picker) pickCompatible(root *tree.Node, pattern string, exclude *pattern
 		if after == "." {
 			after = ""
 		}
-		var err error
 		if sel.include, err = patternmatcher.New([]string{after}); err != nil {
 			return nil, fmt.Errorf("pattern %q: %w", after, err)
 		}

@@ -205,8 +205,8 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 	selected := selection{}
 	var errs stage.Errors
 	for _, w := range l.wanted {
-		matches, err := w.pick(skeleton, w.pattern)
-		if err == nil && len(matches) == 0 && w.required(w.pattern) {
+		matches, there, err := w.pick(skeleton, w.pattern)
+		if err == nil && !there && w.required(w.pattern) {
 			err = l.missing(w.pattern, w.literal)
 		}
 		if err != nil {
