@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Error is one mistake in a stage, or one step that failed: where it was
@@ -78,25 +79,57 @@ type ExitError struct {
 	Argv   []string // the command as it was started
 	Code   int      // exit code; 128 + signal number when a signal ended it
 	Signal string   // "" or the name of the signal, as in "SIGKILL"
+	Cause  string   // the limit that it ran into, as "more than 64 MiB of memory"; empty for none
 	Tail   string   // the last lines of its output
 	Log    string   // path of the whole output; empty when it was not kept
 }
 
-// Error tells the argv, how it ended, the tail of the output and where the rest
-// is.
-func (e *ExitError) Error() string {
-	var b strings.Builder
+// How tells in a few words how the command ended.
+func (e *ExitError) How() string {
 	how := fmt.Sprintf("exit code %d", e.Code)
 	if e.Signal != "" {
 		how = "killed by " + e.Signal
 	}
-	fmt.Fprintf(&b, "%q: %s", e.Argv, how)
-	if tail := strings.TrimRight(e.Tail, "\n"); tail != "" {
+	switch {
+	case e.Cause != "" && e.Signal != "":
+		how = "killed: " + e.Cause
+	case e.Cause != "":
+		how += ", after " + e.Cause
+	}
+	return how
+}
+
+// Error tells the argv, how it ended, the tail of the output and where the rest
+// is.
+func (e *ExitError) Error() string { return commandError(e.Argv, e.How(), e.Tail, e.Log) }
+
+// TimeoutError is the failure of a Run step that took longer than its [Timeout]. It is
+// an [ErrTimeout].
+type TimeoutError struct {
+	Argv    []string // the command as it was started
+	Timeout time.Duration
+	Tail    string // the last lines of its output
+	Log     string // path of the whole output; empty when it was not kept
+}
+
+// How tells in a few words what happened.
+func (e *TimeoutError) How() string { return "killed after its timeout of " + e.Timeout.String() }
+
+// Error tells the argv, the timeout, the tail of the output and where the rest is.
+func (e *TimeoutError) Error() string { return commandError(e.Argv, e.How(), e.Tail, e.Log) }
+
+// Is reports whether target is ErrTimeout.
+func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+func commandError(argv []string, how, tail, log string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q: %s", argv, how)
+	if tail = strings.TrimRight(tail, "\n"); tail != "" {
 		b.WriteString("\n\t")
 		b.WriteString(strings.ReplaceAll(tail, "\n", "\n\t"))
 	}
-	if e.Log != "" {
-		fmt.Fprintf(&b, "\nwhole output: %s", e.Log)
+	if log != "" {
+		fmt.Fprintf(&b, "\nwhole output: %s", log)
 	}
 	return b.String()
 }

@@ -42,7 +42,7 @@ type RunOp struct {
 	ScriptName string   // where a script that begins with "#!" is put; empty for a place of the executor's choice
 	Env        []string // in a Graph: NAME=value of the config, then of the arguments
 	Args       []string // in a Graph: NAME=value of the arguments alone, for the history
-	Proxy      []string // in a Graph: NAME=value of proxy arguments that nobody declared; in no key and no history
+	Proxy      []string // in a Graph: NAME=value of proxy arguments; in no key and no history
 	Dir        string   // in a Graph: the working directory
 	User       string   // in a Graph: as the config says it; names are looked up in the stage's files
 	Mounts     []Mount

@@ -36,7 +36,7 @@ func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, er
 		return nil, err
 	}
 	run.Env, run.Args = st.environment()
-	run.Proxy = c.proxy(st)
+	run.Proxy = c.proxy()
 	run.Dir, run.User = st.cfg.WorkingDir, st.cfg.User
 	if run.Dir == "" {
 		run.Dir = "/"
@@ -86,14 +86,12 @@ func checkRun(op *RunOp) error {
 	return nil
 }
 
-// proxy returns the proxy arguments that were given and that no ARG declares.
-func (c *compiler) proxy(st *state) []string {
+// proxy returns the proxy arguments that were given. One that an ARG declares is also
+// among the variables, and there part of key and history.
+func (c *compiler) proxy() []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Args)) {
-		if !isProxy(name) {
-			continue
-		}
-		if v := st.vars.find(name); v == nil || !v.declared && v.index == 0 {
+		if isProxy(name) {
 			list = append(list, name+"="+c.opts.Args[name])
 		}
 	}

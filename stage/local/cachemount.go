@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -20,7 +21,7 @@ import (
 // with others, a locked one alone, and a private one takes the first directory that
 // nobody holds. Locks are taken in the order of their names, so that no two steps
 // wait for each other.
-func (s *session) cacheDirs(ctx context.Context, set *mountSet, op *stage.RunOp) (map[int]string, error) {
+func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *stage.RunOp, from map[int]bindSource) (map[int]string, error) {
 	type wanted struct {
 		index int
 		name  string
@@ -30,7 +31,10 @@ func (s *session) cacheDirs(ctx context.Context, set *mountSet, op *stage.RunOp)
 	locked := map[string]bool{}
 	for i, m := range op.Mounts {
 		if m.Type == stage.MountCache {
-			name := cache.NewKey("cache mount", 1).String("id", m.ID).Sum().Hex()
+			name, err := cacheName(op, m, from[i])
+			if err != nil {
+				return nil, fmt.Errorf("cache mount %s: %w", m.Target, err)
+			}
 			list = append(list, wanted{index: i, name: name, mount: m})
 			locked[name] = locked[name] || m.Sharing == stage.Locked
 		}
@@ -62,7 +66,7 @@ func (s *session) cacheDirs(ctx context.Context, set *mountSet, op *stage.RunOp)
 			err = set.lock(ctx, dir+".lock", mode)
 		}
 		if err == nil {
-			err = makeCacheDir(ctx, parent, dir, w.mount)
+			err = s.makeCacheDir(ctx, d, parent, dir, w.mount, from[w.index])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cache mount %s: %w", w.mount.Target, err)
@@ -90,9 +94,27 @@ func takePrivate(ctx context.Context, set *mountSet, parent string) (string, err
 	}
 }
 
-// makeCacheDir makes the directory with the owner and mode of the first mount that asks
-// for it. It appears with both or not at all.
-func makeCacheDir(ctx context.Context, parent, dir string, m stage.Mount) error {
+// cacheName names the directories of a cache mount. They go by its id; in compatible mode,
+// as in BuildKit, also by what a new one begins with, so that mounts of one id that begin
+// in different ways share nothing.
+func cacheName(op *stage.RunOp, m stage.Mount, from bindSource) (string, error) {
+	k := cache.NewKey("cache mount", 1).String("id", m.ID)
+	if op.Compatible && from.root != nil {
+		f, err := findBound(from, m)
+		if err != nil {
+			return "", err
+		}
+		k.Digest("seed", cache.Digest(f.node.Key()))
+	}
+	if op.Compatible && (m.Mode != 0 || m.Owner != "") && (from.root == nil || m.Path == ".") {
+		k.Int("mode", int64(cmp.Or(m.Mode, 0o755))).String("owner", cmp.Or(m.Owner, "0:0"))
+	}
+	return k.Sum().Hex(), nil
+}
+
+// makeCacheDir makes the directory with the contents, owner and mode of the first mount that
+// asks for it. It appears with all of them or not at all.
+func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir string, m stage.Mount, from bindSource) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -105,20 +127,62 @@ func makeCacheDir(ctx context.Context, parent, dir string, m stage.Mount) error 
 		return err
 	}
 	temp := filepath.Join(parent, "new")
-	if err := errors.Join(removeAll(temp), os.Mkdir(temp, 0o700)); err != nil {
+	if err := removeAll(temp); err != nil {
 		return err
 	}
-	if os.Geteuid() == 0 {
+	mode := fs.FileMode(0o755)
+	if from.root == nil {
+		err = os.Mkdir(temp, 0o700)
+	} else {
+		mode, err = s.seed(ctx, d, temp, m, from)
+	}
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 && (from.root == nil || m.Owner != "") {
 		uid, gid := ids(m.Owner)
 		if err := os.Chown(temp, int(uid), int(gid)); err != nil {
 			return err
 		}
 	}
-	mode := fs.FileMode(0o755)
 	if m.Mode != 0 {
 		mode = fileMode(m.Mode)
 	}
 	return errors.Join(os.Chmod(temp, mode), os.Rename(temp, dir))
+}
+
+// seed makes a directory with the files of a source, and returns the mode that it has
+// there: while it is moved its owner must be able to write to it.
+func (s *session) seed(ctx context.Context, d *demand, dir string, m stage.Mount, from bindSource) (fs.FileMode, error) {
+	f, err := findBound(from, m)
+	if err != nil {
+		return 0, err
+	}
+	if !f.node.IsDir() {
+		return 0, fmt.Errorf("it is to begin with %s of %s, which is no directory", m.Path, m.From)
+	}
+	open, err := s.bindOpener(ctx, d, from, f.node)
+	if err != nil {
+		return 0, err
+	}
+	var temporary mountSet
+	defer temporary.release()
+	store, err := s.scratchStore(&temporary)
+	if err != nil {
+		return 0, err
+	}
+	made, err := store.Merged(ctx, tree.Digest(cache.NewKey("seed", 1).Sum()), f.node, open)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(made)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Chmod(made, 0o700); err != nil {
+		return 0, err
+	}
+	return info.Mode(), os.Rename(made, dir)
 }
 
 // fileMode spells the permission bits of chmod(2) as package fs does.

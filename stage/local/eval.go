@@ -158,7 +158,7 @@ func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
 			return nil, err
 		}
 	}
-	if !rec.Pack.IsZero() && !s.holds(ctx, rec.Pack) {
+	if !rec.Pack.IsZero() && !s.holds(ctx, rec.Pack) || !s.hasOutput(ctx, rec.Output) {
 		return nil, nil
 	}
 	changes, err := s.changes(ctx, rec)

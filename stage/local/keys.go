@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/stagewright/stagewright/cache"
@@ -27,12 +28,13 @@ const (
 //	copy     parent unless it is independent, destination, owner, modes and all else that is asked,
 //	         then for each source path: of a step its key and the path, of a local source the
 //	         name and key digest of each file that it selects
-//	run      parent, argv, script, env, dir, user, network, each mount without its contents if a
-//	         cache or a secret, epoch
+//	run      parent, argv, script, its place, env, dir, user, network, names of further hosts, input,
+//	         allowed exit codes, whether its output is kept, each mount without its contents if a cache,
+//	         a secret or an agent, epoch
 //	others   parent and the operation's fields
 //
-// Absolute paths of this machine, modification times, ids of local files, secrets
-// and the contents of cache mounts are in none.
+// Absolute paths of this machine, modification times, ids of local files, secrets, proxies,
+// addresses of hosts, limits, timeouts, retries and the contents of cache mounts are in none.
 func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 	recipes, keys = make([]cache.Key, len(s.steps)), make([]cache.Key, len(s.steps))
 	for i, step := range s.steps {
@@ -53,6 +55,10 @@ func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 		if err := s.addFields(b, step, func(at slot, patterns []string) error {
 			if l := s.sources.uses[at]; l != nil {
 				return addLocal(b, l, s.pickerAt(at), patterns)
+			}
+			if patterns == nil { // the files are not part of what was asked
+				input++
+				return nil
 			}
 			addInput("source")
 			b.Strings("paths", patterns)
@@ -131,14 +137,20 @@ func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp,
 	}
 	b.Strings("env", op.Env).String("dir", op.Dir).String("user", op.User)
 	b.String("network", string(op.Network)).String("platform", step.Platform.String())
+	addRunOptions(b, op)
 	for i, m := range op.Mounts {
 		b.String("mount", string(m.Type)).String("target", m.Target).Bool("writable", m.Writable)
 		switch m.Type {
 		case stage.MountCache:
-			b.String("id", m.ID).Int("mode", int64(m.Mode)).String("owner", m.Owner)
+			b.String("id", m.ID).Int("mode", int64(m.Mode)).String("owner", m.Owner).Bool("read-only", m.ReadOnly)
+			if hasSource(&m) {
+				if err := addSource(slot{step: step.ID, mount: i}, nil); err != nil {
+					return err
+				}
+			}
 		case stage.MountTmpfs:
 			b.Int("size", m.Size).Int("mode", int64(m.Mode))
-		case stage.MountSecret:
+		case stage.MountSecret, stage.MountSSH:
 			b.String("id", m.ID).String("variable", m.Env).Int("mode", int64(m.Mode)).String("owner", m.Owner)
 		case stage.MountBind:
 			if err := addSource(slot{step: step.ID, mount: i}, []string{m.Path}); err != nil {
@@ -155,6 +167,25 @@ func (s *session) pickerAt(at slot) picker {
 		return pickerOf(op)
 	}
 	return picker{literal: true}
+}
+
+// addRunOptions adds what few steps have: nothing for the others.
+func addRunOptions(b *cache.KeyBuilder, op *stage.RunOp) {
+	if op.ScriptName != "" {
+		b.String("script name", op.ScriptName)
+	}
+	if op.Stdin != nil {
+		b.Bytes("input", op.Stdin)
+	}
+	if op.Capture {
+		b.Bool("capture", true)
+	}
+	for _, code := range unique(slices.Sorted(slices.Values(op.Allow))) {
+		b.Int("allowed", int64(code))
+	}
+	for _, h := range op.Hosts {
+		b.String("host", h.Name)
+	}
 }
 
 // addLocal adds the files of a local source that a step selects: the last element of
@@ -197,6 +228,9 @@ func (s *session) contentKey(step *stage.Step, parent *tree.Node, inputs []*tree
 		}
 		root := inputs[input]
 		input++
+		if patterns == nil {
+			return nil
+		}
 		f, err := follow(root, patterns[0])
 		if err == nil && f.node != nil {
 			b.Digest("source", cache.Digest(f.node.Key()))

@@ -80,6 +80,11 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// note says something of the executor's own between the outputs of two attempts.
+func (l *log) note(text string) {
+	_, _ = l.stream(stage.Stderr).Write([]byte(text)) // it never fails
+}
+
 // tail returns the last whole lines of the output.
 func (l *log) tail() string {
 	l.mu.Lock()

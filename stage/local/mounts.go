@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/snapshot"
+	"github.com/stagewright/stagewright/internal/sshagent"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -19,10 +21,14 @@ import (
 // scriptPath is where a script that names its own interpreter is shown.
 const scriptPath = "/dev/pipes/script"
 
+// scriptTarget is where a step's script is shown.
+func scriptTarget(op *stage.RunOp) string { return cmp.Or(op.ScriptName, scriptPath) }
+
 // mountSet is what a step sees beside its root.
 type mountSet struct {
 	list     []sandbox.Mount
 	env      []string
+	agent    string // where the first SSH agent is
 	releases []func()
 }
 
@@ -35,34 +41,30 @@ func (m *mountSet) release() {
 // mounts prepares the mounts of a Run step. After an error everything that was taken
 // is released.
 func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, inputs []*tree.Node) (set *mountSet, err error) {
-	set = &mountSet{list: nameFiles(op.Network)}
+	set = &mountSet{list: nameFiles(op.Network, op.Hosts)}
 	defer func() {
 		if err != nil {
 			set.release()
 		}
 	}()
-	caches, err := s.cacheDirs(ctx, set, op)
+	from := s.mountSources(step, op, inputs)
+	caches, err := s.cacheDirs(ctx, d, set, op, from)
 	if err != nil {
 		return set, err
 	}
-	input := 0
+	first := len(set.list)
 	for i, m := range op.Mounts {
 		switch m.Type {
 		case stage.MountTmpfs:
 			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountTmpfs, Target: m.Target, Size: m.Size, Mode: m.Mode})
 		case stage.MountSecret:
 			err = s.mountSecret(ctx, set, m)
+		case stage.MountSSH:
+			err = s.mountAgent(ctx, set, op, m)
 		case stage.MountCache:
-			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: caches[i], Target: m.Target})
+			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: caches[i], Target: m.Target, ReadOnly: m.ReadOnly})
 		case stage.MountBind:
-			from := bindSource{local: s.sources.uses[slot{step: step.ID, mount: i}]}
-			if from.local == nil {
-				from.root, from.step = inputs[input], step.Inputs[input]
-				input++
-			} else {
-				from.root = from.local.root
-			}
-			err = s.mountBind(ctx, d, set, m, from)
+			err = s.mountBind(ctx, d, set, m, from[i])
 		default:
 			err = fmt.Errorf("%w: mount of type %q", stage.ErrUnsupported, m.Type)
 		}
@@ -71,16 +73,50 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 		}
 	}
 	if len(op.Argv) == 0 {
-		set.list = append(set.list, sandbox.Mount{Type: sandbox.MountFile, Target: scriptPath, Data: []byte(op.Command), Mode: 0o755, ReadOnly: true})
+		set.list = append(set.list, sandbox.Mount{Type: sandbox.MountFile, Target: scriptTarget(op), Data: []byte(op.Command), Mode: 0o755, ReadOnly: true})
 	}
+	// One inside of another comes after it, in whatever order they were written.
+	slices.SortStableFunc(set.list[first:], func(a, b sandbox.Mount) int { return cmp.Compare(a.Target, b.Target) })
 	return set, nil
+}
+
+// mountSources finds where the files of bind mounts, and of new cache mounts, come from,
+// by the index of the mount.
+func (s *session) mountSources(step *stage.Step, op *stage.RunOp, inputs []*tree.Node) map[int]bindSource {
+	var list map[int]bindSource
+	input := 0
+	for i := range op.Mounts {
+		if !hasSource(&op.Mounts[i]) {
+			continue
+		}
+		from := bindSource{local: s.sources.uses[slot{step: step.ID, mount: i}]}
+		if from.local == nil {
+			from.root, from.step = inputs[input], step.Inputs[input]
+			input++
+		} else {
+			from.root = from.local.root
+		}
+		if list == nil {
+			list = map[int]bindSource{}
+		}
+		list[i] = from
+	}
+	return list
+}
+
+// hasSource reports whether a mount shows, or begins with, files of a source.
+func hasSource(m *stage.Mount) bool {
+	return m.From != nil && (m.Type == stage.MountBind || m.Type == stage.MountCache)
 }
 
 // nameFiles are the files by which a process finds other machines. They leave no
 // trace in the layer.
-func nameFiles(n stage.Network) []sandbox.Mount {
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	list := []sandbox.Mount{{Type: sandbox.MountFile, Target: "/etc/hosts", Data: []byte(hosts)}}
+func nameFiles(n stage.Network, extra []stage.Host) []sandbox.Mount {
+	hosts := []byte("127.0.0.1\tlocalhost " + sandbox.DefaultHostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+	for _, h := range extra {
+		hosts = fmt.Appendf(hosts, "%s\t%s\n", h.IP, h.Name)
+	}
+	list := []sandbox.Mount{{Type: sandbox.MountFile, Target: "/etc/hosts", Data: hosts}}
 	if n == stage.NetworkNone {
 		return list
 	}
@@ -107,12 +143,27 @@ func (s *session) mountSecret(ctx context.Context, set *mountSet, m stage.Mount)
 	}
 	if m.Target != "" {
 		uid, gid := ids(m.Owner)
-		mode := m.Mode
-		if mode == 0 {
-			mode = 0o400
-		}
-		set.list = append(set.list, sandbox.Mount{Type: sandbox.MountFile, Target: m.Target, Data: value, Mode: mode, UID: uid, GID: gid})
+		set.list = append(set.list, sandbox.Mount{Type: sandbox.MountFile, Target: m.Target, Data: value, Mode: cmp.Or(m.Mode, 0o400), UID: uid, GID: gid})
 	}
+	return nil
+}
+
+// mountAgent shows an SSH agent. Where the build has none the variable that
+// names it is set all the same in compatible mode, as BuildKit does.
+func (s *session) mountAgent(ctx context.Context, set *mountSet, op *stage.RunOp, m stage.Mount) error {
+	agent, ok := s.request.SSH[m.ID]
+	if set.agent == "" && (ok || op.Compatible) {
+		set.agent = m.Target
+	}
+	if !ok {
+		return nil // required ones were checked before anything ran
+	}
+	serve, err := sshagent.Open(ctx, agent.Socket, agent.Keys)
+	if err != nil {
+		return err
+	}
+	uid, gid := ids(m.Owner)
+	set.list = append(set.list, sandbox.Mount{Type: sandbox.MountSocket, Target: m.Target, Serve: serve, Mode: m.Mode, UID: uid, GID: gid})
 	return nil
 }
 
@@ -134,15 +185,9 @@ type bindSource struct {
 // mountBind shows files of a source, as a directory of their own, so that the
 // step sees the tree's modes and owners and can touch no original.
 func (s *session) mountBind(ctx context.Context, d *demand, set *mountSet, m stage.Mount, from bindSource) error {
-	f, err := follow(from.root, m.Path)
-	if m.Path == "." {
-		f, err = found{node: from.root}, nil
-	}
+	f, err := findBound(from, m)
 	if err != nil {
 		return err
-	}
-	if f.node == nil {
-		return missingInTree(from.root, m.Path, m.From.String())
 	}
 	root := f.node
 	if !root.IsDir() {
@@ -152,13 +197,8 @@ func (s *session) mountBind(ctx context.Context, d *demand, set *mountSet, m sta
 		}
 		root = e.Tree()
 	}
-	changes := tree.Diff(emptyRoot, root)
-	var open tree.Opener
-	if from.local != nil {
-		open = func(digest tree.Digest) (io.ReadCloser, error) {
-			return openVerified(from.local.files, from.local.paths[digest], digest)
-		}
-	} else if open, err = s.opener(ctx, d, from.step, changes); err != nil {
+	open, err := s.bindOpener(ctx, d, from, root)
+	if err != nil {
 		return err
 	}
 	_, snapshots, err := s.dirs()
@@ -181,6 +221,28 @@ func (s *session) mountBind(ctx context.Context, d *demand, set *mountSet, m sta
 	}
 	set.list = append(set.list, sandbox.Mount{Type: sandbox.MountBind, Source: dir, Target: m.Target, ReadOnly: !m.Writable})
 	return nil
+}
+
+// findBound finds the path of a mount in its source.
+func findBound(from bindSource, m stage.Mount) (found, error) {
+	if m.Path == "." {
+		return found{node: from.root}, nil
+	}
+	f, err := follow(from.root, m.Path)
+	if err == nil && f.node == nil {
+		err = missingInTree(from.root, m.Path, m.From.String())
+	}
+	return f, err
+}
+
+// bindOpener opens the files of a part of a source.
+func (s *session) bindOpener(ctx context.Context, d *demand, from bindSource, root *tree.Node) (tree.Opener, error) {
+	if from.local == nil {
+		return s.opener(ctx, d, from.step, tree.Diff(emptyRoot, root))
+	}
+	return func(digest tree.Digest) (io.ReadCloser, error) {
+		return openVerified(from.local.files, from.local.paths[digest], digest)
+	}, nil
 }
 
 // scratchStore opens a store of directories that goes with the step.

@@ -67,19 +67,27 @@ func parseID(s string) (uint32, bool) {
 type user struct {
 	name     string
 	uid, gid uint32
+	home     string // of the first line with the uid
 }
 
 // user finds a user by name, or by number. known is false for a number that
 // nobody has.
 func (a accounts) user(spec string) (u user, known bool, err error) {
 	id, numeric := parseID(spec)
+	homes := map[uint32]string{}
 	err = a.find("etc/passwd", 4, func(f []string) bool {
 		uid, ok1 := parseID(f[2])
 		gid, ok2 := parseID(f[3])
-		if !ok1 || !ok2 || f[0] != spec && (!numeric || uid != id) {
+		if !ok1 || !ok2 {
 			return false
 		}
-		u, known = user{f[0], uid, gid}, true
+		if _, later := homes[uid]; !later && len(f) > 5 {
+			homes[uid] = f[5]
+		}
+		if f[0] != spec && (!numeric || uid != id) {
+			return false
+		}
+		u, known = user{name: f[0], uid: uid, gid: gid, home: homes[uid]}, true
 		return true
 	})
 	if err == nil && !known {
@@ -199,19 +207,28 @@ func lenientID(fields []string, i int) uint32 {
 	return id
 }
 
+// account is who a process runs as.
+type account struct {
+	sandbox.User
+	home string
+}
+
 // process reads the USER of a Run step: a name or a known number has the groups
 // of /etc/passwd and /etc/group, an unknown number group 0, and "user:group" that
 // group alone.
-func (a accounts) process(spec string) (sandbox.User, error) {
+func (a accounts) process(spec string) (account, error) {
 	if spec == "" {
 		spec = "0"
 	}
 	name, group, both := strings.Cut(spec, ":")
 	u, known, err := a.user(name)
 	if err != nil {
-		return sandbox.User{}, err
+		return account{}, err
 	}
-	p := sandbox.User{UID: u.uid, GID: u.gid}
+	p := account{sandbox.User{UID: u.uid, GID: u.gid}, u.home}
+	if !known {
+		p.home = "/" // as runc has it
+	}
 	if both {
 		p.GID, err = a.group(group)
 		return p, err

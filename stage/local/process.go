@@ -35,11 +35,11 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	if err != nil {
 		return err
 	}
-	mounts := nameFiles(p.Network)
+	mounts := nameFiles(p.Network, nil)
 	if lowers, err = s.onMountPoints(ctx, lowers, mounts); err != nil {
 		return err
 	}
-	user, err := s.processUser(ctx, nil, id, root, cfg.User)
+	who, err := s.processUser(ctx, nil, id, root, cfg.User)
 	if err != nil {
 		return err
 	}
@@ -52,9 +52,13 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, upper.Discard()) }()
+	env := overlayEnv(cfg.Env, p.Env)
+	if !hasValue(env, "HOME=") {
+		env = setVariable(env, "HOME="+who.home)
+	}
 	status, err := s.opts.Runner.Run(ctx, &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
-		Args: argv, Env: overlayEnv(cfg.Env, p.Env), Dir: cfg.WorkingDir, User: user,
+		Args: argv, Env: env, Dir: cfg.WorkingDir, User: who.User,
 		Network: network(p.Network), Mounts: mounts,
 		Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr,
 	})

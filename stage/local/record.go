@@ -25,9 +25,12 @@ type record struct {
 	// On is a digest of the files that the step stood on and read when it was done.
 	// Changes mean nothing on top of others, and a step that is done again after the
 	// cache lost it can come out differently.
-	On    cache.Digest `json:"on,omitzero"`
-	Files int          `json:"files"`
-	Bytes int64        `json:"bytes"`
+	On cache.Digest `json:"on,omitzero"`
+	// Output is what a step with stage.Capture wrote.
+	Output *outputRecord `json:"output,omitempty"`
+
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 func (r record) empty() bool { return r.Changes.IsZero() }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -79,63 +77,10 @@ func (s *session) intact(ctx context.Context, o *outcome, parent *tree.Node) boo
 	return err == nil
 }
 
-// execute runs the process of a step and reads back what it changed.
-func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node) (o *outcome, err error) {
-	private, snapshots, err := s.dirs()
-	if err != nil {
-		return nil, err
-	}
-	lowers, err := s.lowers(ctx, d, step.Parent)
-	if err != nil {
-		return nil, err
-	}
-	user, err := s.processUser(ctx, d, step.Parent, parent, op.User)
-	if err != nil {
-		return nil, err
-	}
-	mounts, err := s.mounts(ctx, d, step, op, inputs)
-	if err != nil {
-		return nil, err
-	}
-	defer mounts.release()
-	if lowers, err = s.onMountPoints(ctx, lowers, mounts.list); err != nil {
-		return nil, err
-	}
-	select {
-	case s.runs <- struct{}{}:
-		defer func() { <-s.runs }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	upper, err := snapshots.NewUpper(ctx, parent)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, upper.Discard()) }()
-	log := newLog(s, step, filepath.Join(private, "logs"), s.recipes[step.ID])
-	defer log.close()
-	spec := &sandbox.Spec{
-		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
-		Args: op.Argv, Env: append(environment(op, user), mounts.env...), Dir: op.Dir, User: user, Network: network(op.Network),
-		Mounts: mounts.list, Stdout: log.stream(stage.Stdout), Stderr: log.stream(stage.Stderr),
-	}
-	if len(op.Argv) == 0 {
-		spec.Args = []string{scriptPath}
-	}
-	status, err := s.opts.Runner.Run(ctx, spec)
-	if err != nil {
-		return nil, explain(err)
-	}
-	if !status.Success() {
-		return nil, &stage.ExitError{Argv: spec.Args, Code: status.Code, Signal: status.Signal, Tail: log.tail(), Log: log.whole()}
-	}
-	return s.adopt(ctx, upper, parent)
-}
-
 // processUser finds who a process of a step runs as. An ordinary user has one id in
 // the sandbox, so root's further groups, which many images list, are left out there:
 // they give root nothing that it has not.
-func (s *session) processUser(ctx context.Context, d *demand, id int, root *tree.Node, spec string) (sandbox.User, error) {
+func (s *session) processUser(ctx context.Context, d *demand, id int, root *tree.Node, spec string) (account, error) {
 	u, err := s.accounts(ctx, d, id, root).process(spec)
 	if u.UID == 0 && os.Geteuid() != 0 {
 		u.Groups = nil
@@ -164,25 +109,6 @@ func (s *session) adopt(ctx context.Context, upper *snapshot.Upper, parent *tree
 	}
 	rec.Snapshot = cache.Digest(id)
 	return &outcome{record: rec, changes: changes}, nil
-}
-
-// environment is what the process gets: the configured one, and HOME for the user
-// when it is not configured, as Docker does.
-func environment(op *stage.RunOp, user sandbox.User) []string {
-	env := make([]string, 0, len(op.Env)+1)
-	home := false
-	for _, e := range op.Env {
-		home = home || strings.HasPrefix(e, "HOME=")
-		env = append(env, e)
-	}
-	if !home {
-		dir := "/"
-		if user.UID == 0 {
-			dir = "/root"
-		}
-		env = append(env, "HOME="+dir)
-	}
-	return env
 }
 
 func network(n stage.Network) sandbox.Network {

@@ -75,7 +75,7 @@ func TestRunSees(t *testing.T) {
 		{"shell", base.Shell("/bin/sh", "-e", "-c").Run("echo $0 x > /out"), "sh x\n"},
 		{"script", base.Script("echo a > /out\necho b >> /out\n"), "a\nb\n"},
 		{"script with interpreter", base.Script("#!/bin/sh\necho $0 > /out\n"), "/dev/pipes/script\n"},
-		{"standard files", base.Run("cat /etc/hosts | head -n 1 > /out"), "127.0.0.1\tlocalhost\n"},
+		{"standard files", base.Run("cat /etc/hosts | head -n 1 > /out"), "127.0.0.1\tlocalhost buildkitsandbox\n"},
 		{"tmpfs", base.Run("echo x > /t/x && cat /t/x > /out", stage.TmpfsMount("/t", 1<<20)), "x\n"},
 	}
 	e := executor(t, t.TempDir(), local.Options{})

@@ -15,6 +15,7 @@ import (
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
 
@@ -120,9 +121,15 @@ func (s *session) checkSupport() error {
 			if user, ok := s.otherUser(op); ok {
 				errs = append(errs, step.Fail(fmt.Errorf("it runs as the user %s, but an ordinary user has only the id 0 in a sandbox", user), "build as root, or give Options.Runner one that has more ids"))
 			}
+			if err := sandbox.CheckLimits(s.opts.Runner, limits(op.Limits)); err != nil {
+				errs = append(errs, step.Fail(err, ""))
+			}
 			for _, m := range op.Mounts {
 				if m.Type == stage.MountSecret && !m.Optional && s.request.Secrets[m.ID] == nil {
 					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), "set it in Options.Secrets, or mark it with stage.OptionalSecret"))
+				}
+				if _, ok := s.request.SSH[m.ID]; m.Type == stage.MountSSH && !m.Optional && !ok {
+					errs = append(errs, step.Fail(fmt.Errorf("the SSH agent %q is required and was not given", m.ID), "set it in Options.SSH, or mark it with stage.OptionalSecret"))
 				}
 			}
 		}

@@ -102,7 +102,7 @@ func (s *session) openSources(ctx context.Context) (*sources, error) {
 			add(step, slot{step: step.ID, mount: -1}, op.From, op.Paths, op.Keep || op.Compatible, pickerOf(op))
 		case *stage.RunOp:
 			for i, m := range op.Mounts {
-				if m.Type == stage.MountBind {
+				if hasSource(&m) {
 					add(step, slot{step: step.ID, mount: i}, m.From, []string{m.Path}, op.Compatible, picker{literal: true})
 				}
 			}

@@ -35,7 +35,7 @@ type Limits struct {
 }
 
 // IsZero reports whether l bounds nothing.
-func (l *Limits) IsZero() bool {
+func (l Limits) IsZero() bool {
 	return l.Memory == 0 && l.Pids == 0 && l.CPU == 0 && len(l.Rlimits) == 0
 }
 
@@ -57,7 +57,9 @@ var rlimitNames = []string{
 	"as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc", "rtprio", "rttime", "sigpending", "stack",
 }
 
-func (l *Limits) validate() error {
+// Validate reports the first limit that means nothing on any machine, as an
+// *InvalidSpecError, or nil.
+func (l *Limits) Validate() error {
 	switch {
 	case l.Memory < 0:
 		return invalid("Limits.Memory", "is negative")

@@ -43,6 +43,23 @@ func Probe(ctx context.Context, r Runner) error {
 	return nil
 }
 
+// A LimitChecker is a Runner that can say, before anything runs, whether it can
+// enforce limits.
+type LimitChecker interface {
+	// CheckLimits returns nil when a Run with these limits can work on behalf of
+	// this caller, and otherwise a *LimitError or an *InvalidSpecError.
+	CheckLimits(l Limits) error
+}
+
+// CheckLimits asks r whether it can enforce l. It returns nil for a Runner that cannot
+// tell before a Run, and otherwise what [LimitChecker.CheckLimits] returns.
+func CheckLimits(r Runner, l Limits) error {
+	if c, ok := r.(LimitChecker); ok && !l.IsZero() {
+		return c.CheckLimits(l)
+	}
+	return nil
+}
+
 // Status is how a process ended.
 type Status struct {
 	// Code is the exit code, 0 to 255. For a process that a signal ended it is

@@ -47,7 +47,7 @@ func (s *Spec) Validate() error {
 	if err := s.User.validate(); err != nil {
 		return err
 	}
-	if err := s.Limits.validate(); err != nil {
+	if err := s.Limits.Validate(); err != nil {
 		return err
 	}
 	return s.validateMounts()

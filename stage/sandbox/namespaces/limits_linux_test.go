@@ -86,3 +86,31 @@ func TestGroups(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+func TestCheckLimits(t *testing.T) {
+	probe(t)
+	r := namespaces.New(namespaces.Options{})
+	for name, l := range map[string]sandbox.Limits{
+		"none":   {},
+		"core":   {Rlimits: []sandbox.Rlimit{{Name: "core"}}},
+		"memory": {Memory: 1 << 30},
+		"pids":   {Pids: 100},
+		"cpu":    {CPU: 1},
+		"all":    {Memory: 1 << 30, Pids: 100, CPU: 1},
+	} {
+		err := sandbox.CheckLimits(r, l)
+		_, runErr := r.Run(t.Context(), &sandbox.Spec{
+			Root: sandbox.Root{Lowers: []string{sandboxtest.Lower(t)}}, Args: []string{sandboxtest.Prober}, Limits: l,
+		})
+		if (err == nil) != (runErr == nil) {
+			t.Errorf("%s: CheckLimits says %v, Run %v", name, err, runErr)
+		}
+	}
+	if left := groupsOf(t, os.Getpid()); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	err := sandbox.CheckLimits(r, sandbox.Limits{Rlimits: []sandbox.Rlimit{{Name: "walnuts"}}})
+	if _, ok := errors.AsType[*sandbox.InvalidSpecError](err); !ok {
+		t.Errorf("an unknown resource: %v", err)
+	}
+}

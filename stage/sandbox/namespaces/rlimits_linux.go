@@ -41,6 +41,29 @@ func prepareLimits(id *identity, l *sandbox.Limits) (*groups, []child.Rlimit, er
 	return g, rlimits, err
 }
 
+// checkLimits finds out whether limits can be enforced for a root without id maps.
+func checkLimits(l *sandbox.Limits) error {
+	id := identify(thisMachine(), &sandbox.Root{})
+	g, rlimits, err := prepareLimits(&id, l)
+	if err != nil {
+		return err
+	}
+	for i := range rlimits {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(rlimits[i].Resource, &now); err == nil && rlimits[i].Hard > now.Max && !mayRaise() {
+			return errors.Join(cannotRaise(rlimits[i].Name, unix.EPERM), g.remove())
+		}
+	}
+	return g.remove()
+}
+
+// mayRaise reports whether this process may raise hard limits.
+func mayRaise() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return thisMachine().initial && unix.Capget(&hdr, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+}
+
 // rlimit spells a value as setrlimit(2) does.
 func rlimit(v int64) uint64 {
 	if v == sandbox.Unlimited {
@@ -80,10 +103,15 @@ func addNproc(list []child.Rlimit, n uint64) []child.Rlimit {
 
 // explainLimit says why an rlimit could not be set.
 func explainLimit(f *child.Failure) error {
-	e := &sandbox.LimitError{Limit: f.Path, Cause: "the kernel refuses to " + f.Op + " it", Err: f.Errno}
 	if errors.Is(f.Errno, unix.EPERM) {
-		e.Cause = "this process may not raise it above what it was started with"
-		e.Fix = "raise the hard limit of the builder first (ulimit -H, or LimitNAME= of its systemd unit), or ask for less"
+		return cannotRaise(f.Path, f.Errno)
 	}
-	return e
+	return &sandbox.LimitError{Limit: f.Path, Cause: "the kernel refuses to " + f.Op + " it", Err: f.Errno}
+}
+
+func cannotRaise(name string, errno unix.Errno) error {
+	return &sandbox.LimitError{
+		Limit: name, Cause: "this process may not raise it above what it was started with", Err: errno,
+		Fix: "raise the hard limit of the builder first (ulimit -H, or LimitNAME= of its systemd unit), or ask for less",
+	}
 }

@@ -26,6 +26,8 @@ type Runner struct {
 var (
 	_ sandbox.Runner = (*Runner)(nil)
 	_ sandbox.Prober = (*Runner)(nil)
+
+	_ sandbox.LimitChecker = (*Runner)(nil)
 )
 
 // New returns a Runner. It does nothing else: the first Run or Probe prepares what all share.
@@ -48,3 +50,12 @@ func SubordinateIDs() (sandbox.IDs, error) { return subordinateIDs() }
 // Probe implements sandbox.Prober. It makes everything that a Run makes, for
 // real, and remembers the answer.
 func (r *Runner) Probe(ctx context.Context) error { return r.probe(ctx) }
+
+// CheckLimits implements sandbox.LimitChecker. It makes the control groups that a Run
+// would use, and removes them.
+func (r *Runner) CheckLimits(l sandbox.Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	return checkLimits(&l)
+}

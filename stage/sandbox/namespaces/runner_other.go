@@ -23,3 +23,5 @@ func (r *Runner) run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
 func (r *Runner) probe(context.Context) error { return unavailable() }
 
 func subordinateIDs() (sandbox.IDs, error) { return sandbox.IDs{}, unavailable() }
+
+func checkLimits(*sandbox.Limits) error { return unavailable() }
