@@ -46,3 +46,22 @@ func ExampleProbe() {
 	fmt.Println(sandbox.Probe(context.Background(), dry{}))
 	// Output: <nil>
 }
+
+// CheckLimits implements sandbox.LimitChecker for a Runner without control groups.
+func (dry) CheckLimits(l sandbox.Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if l.Memory > 0 {
+		return &sandbox.LimitError{Limit: "Memory", Cause: "nothing is run, so nothing can be limited"}
+	}
+	return nil
+}
+
+func ExampleCheckLimits() {
+	fmt.Println(sandbox.CheckLimits(dry{}, sandbox.Limits{Memory: 64 << 20}))
+	fmt.Println(sandbox.CheckLimits(dry{}, sandbox.Limits{Rlimits: []sandbox.Rlimit{{Name: "core"}}}))
+	// Output:
+	// sandbox: cannot limit Memory here: nothing is run, so nothing can be limited
+	// <nil>
+}
