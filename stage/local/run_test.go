@@ -317,8 +317,8 @@ func TestManyRuns(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	base := shell(t)
-	e := executor(t, t.TempDir(), local.Options{})
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	dir := t.TempDir()
+	e := executor(t, dir, local.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	marker := "919191.5"
 	var once sync.Once
@@ -336,8 +336,9 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%s is left: %q", p, data)
 		}
 	}
-	if after, _ := os.ReadFile("/proc/self/mountinfo"); !bytes.Equal(mounts, after) {
-		t.Error("mounts are left")
+	// Others mount things on this machine at the same time; ours would be below the cache.
+	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); bytes.Contains(mounts, []byte(dir)) {
+		t.Errorf("mounts are left:\n%s", mounts)
 	}
 	build(t, e, base.Run("true"), stage.Request{})
 }
