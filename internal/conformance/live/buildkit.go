@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -90,9 +91,19 @@ func failure(log string) (string, bool) {
 		if !strings.HasPrefix(log, "error: ") {
 			return "", false
 		}
-		return strings.TrimPrefix(log, "error: "), true
+		return portable(strings.TrimPrefix(log, "error: ")), true
 	}
-	return log[i+len("\nerror: "):], true
+	return portable(log[i+len("\nerror: "):]), true
+}
+
+var (
+	refName  = regexp.MustCompile(`of ref [^ ]+: `)
+	mountDir = regexp.MustCompile(`/[^ ]*/cachemounts/buildkit[0-9]+`)
+)
+
+// portable leaves out of a message what differs from build to build: the names of snapshots and the directories where they are mounted.
+func portable(message string) string {
+	return mountDir.ReplaceAllString(refName.ReplaceAllString(message, "of REF: "), "ROOT")
 }
 
 func (d *daemon) caseArgs(c *conformance.Case, dir string) []string {
