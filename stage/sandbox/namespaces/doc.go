@@ -48,7 +48,12 @@
 //
 // # Concurrency
 //
-// All methods may be called concurrently. A Run holds one operating system
-// thread. What is prepared once (the copy of the program, in memory and as large
-// as it; the compiled policy; the watcher) is shared by all Runners of a process.
+// All methods may be called concurrently. What is prepared once (the copy of the program, in
+// memory and as large as it; the compiled policy; the watcher) is shared by all Runners of a process.
+//
+// When a step begins, its Runner starts the helper of the next one ahead: a copy of
+// the program in new namespaces that waits for its configuration. A Run that is
+// alike (the same ids, the same kind of network, no sockets) takes it, unless a filesystem was mounted or
+// unmounted meanwhile. One that is not taken ends after two seconds, and with the builder in any case.
+// So each step holds one operating system thread, and a waiting helper holds another.
 package namespaces

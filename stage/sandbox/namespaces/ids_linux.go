@@ -73,6 +73,12 @@ type identity struct {
 	viaHelpers bool // newuidmap and newgidmap write the maps
 }
 
+// same reports whether two are one and the same to a starting process.
+func (id *identity) same(o *identity) bool {
+	return id.userNS == o.userNS && id.setgroups == o.setgroups && id.viaHelpers == o.viaHelpers &&
+		slices.Equal(id.ids.UIDs, o.ids.UIDs) && slices.Equal(id.ids.GIDs, o.ids.GIDs)
+}
+
 // identify chooses the user namespace for root.
 func identify(m machine, root *sandbox.Root) identity {
 	if !root.IDs.IsZero() {

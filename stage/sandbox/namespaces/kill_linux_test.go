@@ -10,6 +10,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +24,9 @@ import (
 
 // builderEnv makes this test binary a builder that runs the Spec in it.
 const builderEnv = "SANDBOX_TEST_BUILDER"
+
+// mountEnv has the builder run the Spec, mount a filesystem on a directory, and run it again.
+const mountEnv = "SANDBOX_TEST_MOUNT"
 
 // ignoreEnv has the builder ignore all signals.
 const ignoreEnv = "SANDBOX_TEST_IGNORE"
@@ -46,11 +52,30 @@ func builder(encoded string) int {
 			}
 		}
 	}
-	if _, err := namespaces.New(namespaces.Options{}).Run(context.Background(), &s); err != nil {
+	r := namespaces.New(namespaces.Options{})
+	if dir := os.Getenv(mountEnv); dir != "" {
+		if err := mountAfterRun(r, s, dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	if _, err := r.Run(context.Background(), &s); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// mountAfterRun runs a Spec without the mount that is then made.
+func mountAfterRun(r *namespaces.Runner, s sandbox.Spec, dir string) error {
+	s.Stdout = nil
+	if _, err := r.Run(context.Background(), &s); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "file"), []byte("mounted"), 0o644)
 }
 
 // TestKilledBuilder kills a builder in the middle of a step and looks for what is left of it.
@@ -121,6 +146,13 @@ func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
 	if limited && len(groupsOf(t, cmd.Process.Pid)) == 0 {
 		t.Fatal("the control sees no control group while it runs")
 	}
+	// The step, the watcher, and the helper that waits for a next step.
+	var left []int
+	for deadline := time.Now().Add(20 * time.Second); len(left) < 3; time.Sleep(time.Millisecond) {
+		if left = children(t, cmd.Process.Pid); time.Now().After(deadline) {
+			t.Fatalf("the builder has the children %v, want 3", left)
+		}
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +167,12 @@ func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
 	for deadline := time.Now().Add(20 * time.Second); limited && len(groupsOf(t, cmd.Process.Pid)) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("control groups %q outlived their builder", groupsOf(t, cmd.Process.Pid))
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(left) > 0; time.Sleep(time.Millisecond) {
+		left = slices.DeleteFunc(left, func(pid int) bool { return parent(pid) == 0 })
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v outlived their builder", left)
 		}
 	}
 	if now := mountinfo(t); now != mounts {
@@ -157,6 +195,36 @@ func marked(t *testing.T, marker string) []string {
 		}
 	}
 	return out
+}
+
+// children lists the processes that pid has started.
+func children(t *testing.T, pid int) []int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, p := range all {
+		if n, err := strconv.Atoi(filepath.Base(p)); err == nil && parent(n) == pid {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// parent returns the parent of a process, and 0 for one that has ended.
+func parent(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name in parentheses can be anything
+	if f[0] == "Z" || f[0] == "X" {
+		return 0
+	}
+	n, _ := strconv.Atoi(f[1])
+	return n
 }
 
 func mountinfo(t *testing.T) string {

@@ -41,7 +41,7 @@ func probeOnce(ctx context.Context, dir string) (err error) {
 	if dir != "" {
 		root.Upper, root.Work = sub("upper"), sub("work")
 	}
-	_, err = launch(ctx, &sandbox.Spec{Root: root, Args: []string{"probe"}}, true)
+	_, err = launch(ctx, &sandbox.Spec{Root: root, Args: []string{"probe"}}, nil, true)
 	return err
 }
 
@@ -62,10 +62,6 @@ func removeProbe(tmp string) error {
 func removeMapped(ctx context.Context, p *process) error {
 	q := &process{spec: &sandbox.Spec{Args: p.spec.Args}, machine: p.machine, id: p.id,
 		config: &child.Config{Upper: p.spec.Root.Upper, Remove: p.created}}
-	st, err := openStreams(q.spec)
-	if err != nil {
-		return err
-	}
-	_, err = q.run(ctx, st)
+	_, err := q.run(ctx)
 	return err
 }

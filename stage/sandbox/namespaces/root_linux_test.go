@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -95,6 +96,40 @@ func TestIgnoredSignals(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "SigIgn:\t0000000000000000\n") {
 		t.Errorf("the step inherited ignored signals: %v\n%s", err, out)
+	}
+}
+
+// TestMountedBetween: what was mounted after one step is there in the next, also where
+// mounts do not propagate to namespaces that exist already.
+func TestMountedBetween(t *testing.T) {
+	probe(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	encoded, err := json.Marshal(sandbox.Spec{
+		Root: sandbox.Root{Lowers: []string{dir, sandboxtest.Lower(t)}},
+		Args: []string{sandboxtest.Prober, "read", "/file"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("below"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), builderEnv+"="+string(encoded), mountEnv+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // which Go makes private
+	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{HostID: uid, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: gid, Size: 1}},
+		}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "mounted" {
+		t.Errorf("%v: %q", err, out)
 	}
 }
 

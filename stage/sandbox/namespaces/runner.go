@@ -16,7 +16,8 @@ type Options struct {
 
 // Runner runs processes in namespaces of their own. It is safe for concurrent use.
 type Runner struct {
-	opts Options
+	opts   Options
+	spares spares
 
 	mu       sync.Mutex // held while probing
 	probed   bool

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,11 +15,12 @@ import (
 )
 
 func (r *Runner) run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
-	return launch(ctx, spec, false)
+	return launch(ctx, spec, &r.spares, false)
 }
 
-// launch runs spec's process, or with dryRun does everything but execute it.
-func launch(ctx context.Context, spec *sandbox.Spec, dryRun bool) (sandbox.Status, error) {
+// launch runs spec's process, or with dryRun does everything but execute it. With nil spares
+// its helper is started for it alone.
+func launch(ctx context.Context, spec *sandbox.Spec, ahead *spares, dryRun bool) (sandbox.Status, error) {
 	m := thisMachine()
 	id := identify(m, &spec.Root)
 	if err := id.check(spec); err != nil {
@@ -32,21 +32,14 @@ func launch(ctx context.Context, spec *sandbox.Spec, dryRun bool) (sandbox.Statu
 	}
 	config := configure(spec, m, &id, filter)
 	config.DryRun = dryRun
-	st, err := openStreams(spec)
-	if err != nil {
-		return sandbox.Status{}, err
-	}
-	config.Null = st.null
 	if err := ctx.Err(); err != nil {
-		st.closeAll()
 		return sandbox.Status{}, cancelled(ctx, spec)
 	}
-	p := &process{spec: spec, machine: m, id: &id, config: config}
+	p := &process{spec: spec, machine: m, id: &id, config: config, ahead: ahead}
 	if err := p.prepare(); err != nil {
-		st.closeAll()
 		return sandbox.Status{}, err
 	}
-	status, err := p.run(ctx, st)
+	status, err := p.run(ctx)
 	if err == nil {
 		status.Exceeded = p.groups.exceeded()
 	}
@@ -68,8 +61,9 @@ type process struct {
 
 	groups  *groups
 	sockets *sockets
+	ahead   *spares // nil for none
 
-	proc    *os.Process
+	helper  *helper
 	ready   bool // the root was complete
 	created []child.Created
 	failure *child.Failure
@@ -87,44 +81,30 @@ func (p *process) prepare() (err error) {
 	return nil
 }
 
-// run starts the child and waits until it and all that it started have ended.
-func (p *process) run(ctx context.Context, st *streams) (sandbox.Status, error) {
-	// The kernel sends the parent-death signal when the thread that started
-	// the child ends, so this thread must not be given to others meanwhile.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+// run has a helper become the command and waits until it and all that it started have ended.
+func (p *process) run(ctx context.Context) (sandbox.Status, error) {
 	defer p.sockets.close()
-
-	configR, configW, err := os.Pipe()
-	if err != nil {
-		st.closeAll()
-		return sandbox.Status{}, fmt.Errorf("sandbox: %w", err)
+	origin := originOf(p.machine, p.id, p.spec)
+	var err error
+	if p.ahead != nil {
+		p.helper, err = p.ahead.helper(&origin, p.sockets.descriptors())
+	} else {
+		p.helper, err = startHelper(&origin, p.sockets.descriptors())
 	}
-	defer configW.Close()
-	reportR, reportW, err := os.Pipe()
 	if err != nil {
-		st.closeAll()
-		_ = configR.Close()
-		return sandbox.Status{}, fmt.Errorf("sandbox: %w", err)
+		return sandbox.Status{}, err
 	}
-	defer reportR.Close()
-	p.proc, err = p.start(st, configR, reportW)
-	_ = configR.Close()
-	_ = reportW.Close()
-	if err != nil {
-		st.closeAll()
-		return sandbox.Status{}, explainStart(p.machine, p.id, err)
-	}
-	st.closeChild()
+	defer p.helper.close()
+	st := connect(p.spec, p.helper.streams, p.config)
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 	st.start(p.kill)
 
-	talkErr := p.talk(configW, reportR)
+	talkErr := p.talk(p.helper.config, p.helper.report)
 	if talkErr != nil {
 		p.kill()
 	}
-	state, waitErr := p.proc.Wait()
+	state, waitErr := p.helper.wait()
 	ioErr := st.finish()
 	switch {
 	case waitErr != nil:
@@ -143,60 +123,11 @@ func (p *process) run(ctx context.Context, st *streams) (sandbox.Status, error) 
 	return statusOf(state), nil
 }
 
-func (p *process) kill() { _ = p.proc.Kill() } // an error means that it has ended
-
-// start re-executes this program in new namespaces.
-func (p *process) start(st *streams, config, report *os.File) (*os.Process, error) {
-	path := exePath
-	if p.spec.Features&sandbox.FeatureMemfd == 0 {
-		// Without memory files, or where the sysctl vm.memfd_noexec forbids to
-		// execute them, the program itself has to do.
-		if sealed, err := sealedSelf(); err == nil {
-			path = sealed
-		}
-	}
-	attr := &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP,
-		Pdeathsig:  syscall.SIGKILL,
-		Setsid:     true, // the builder's terminal is not the step's
-	}
-	if p.spec.Network == sandbox.NetworkNone {
-		attr.Cloneflags |= syscall.CLONE_NEWNET
-	}
-	p.id.apply(attr, p.machine)
-	pidfd := -1
-	attr.PidFD = &pidfd
-	args, procAttr := []string{child.Name}, &os.ProcAttr{
-		Dir:   "/",
-		Env:   childEnv(),
-		Files: []*os.File{st.child[0], st.child[1], st.child[2], config, report},
-		Sys:   attr,
-	}
-	if p.sockets != nil {
-		procAttr.Files = append(procAttr.Files, p.sockets.files...)
-	}
-	proc, err := os.StartProcess(path, args, procAttr)
-	if path != exePath && errors.Is(err, unix.EACCES) { // a security module forbids to execute memory
-		proc, err = os.StartProcess(exePath, args, procAttr)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if pidfd >= 0 {
-		watch(pidfd)
-		_ = unix.Close(pidfd)
-	}
-	return proc, nil
-}
+func (p *process) kill() { _ = p.helper.proc.Kill() } // an error means that it has ended
 
 // talk gives the child its configuration and reads its reports until it is the
 // command or has failed.
 func (p *process) talk(config io.Writer, report io.Reader) error {
-	if p.id.viaHelpers {
-		if err := p.id.writeMaps(p.proc.Pid); err != nil {
-			return err
-		}
-	}
 	sendErr := child.Send(config, p.config)
 	for {
 		var r child.Report
@@ -217,6 +148,9 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 		}
 	}
 	if p.ready {
+		if p.ahead != nil && !p.config.DryRun {
+			p.ahead.prepare(&p.helper.origin)
+		}
 		if err := p.groups.close(); err != nil {
 			return err
 		}
@@ -235,7 +169,7 @@ func (p *process) release(config io.Writer) error {
 	if p.groups == nil {
 		return nil
 	}
-	if err := p.groups.join(p.proc.Pid); err != nil {
+	if err := p.groups.join(p.helper.proc.Pid); err != nil {
 		return err
 	}
 	_, err := config.Write([]byte{1})

@@ -16,6 +16,8 @@ func unavailable() error {
 	}
 }
 
+type spares struct{}
+
 func (r *Runner) run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
 	return sandbox.Status{}, unavailable()
 }

@@ -50,6 +50,14 @@ func openSockets(mounts []sandbox.Mount, config *child.Config) (*sockets, error)
 	return s, nil
 }
 
+// descriptors are what the child inherits.
+func (s *sockets) descriptors() []*os.File {
+	if s == nil {
+		return nil
+	}
+	return s.files
+}
+
 // start begins to answer. The child listens on all of them.
 func (s *sockets) start() error {
 	if s == nil {

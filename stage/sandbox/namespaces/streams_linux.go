@@ -8,16 +8,13 @@ import (
 	"sync"
 
 	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces/internal/child"
 )
 
-// streams are the pipes to a process. It gets pipes even where the caller has
+// streams are our ends of the pipes to a process. It gets pipes even where the caller has
 // a file: through a terminal it could type for the user, and through
 // /proc/self/fd it could open a file anew in another mode.
 type streams struct {
-	child [3]*os.File // the process's ends
-	null  [3]bool     // those that it is to open /dev/null for
-	ours  []*os.File  // the other ends
-
 	stdin   io.Reader
 	input   *os.File
 	outputs []output
@@ -32,48 +29,26 @@ type output struct {
 	name string
 }
 
-func openStreams(s *sandbox.Spec) (_ *streams, err error) {
+// connect takes our ends of a helper's pipes for what the Spec has at them, and tells config
+// which of them the process is to have otherwise.
+func connect(s *sandbox.Spec, ours [3]*os.File, config *child.Config) *streams {
 	st := &streams{stdin: s.Stdin}
-	defer func() {
-		if err != nil {
-			st.closeAll()
-		}
-	}()
-	var null *os.File
-	if s.Stdin == nil || s.Stdout == nil || s.Stderr == nil {
-		if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
-			return nil, fmt.Errorf("sandbox: %w", err)
-		}
-		st.ours = append(st.ours, null)
-	}
+	config.Null = [3]bool{s.Stdin == nil, s.Stdout == nil, s.Stderr == nil}
+	config.Merge = s.Stdout != nil && s.Stderr != nil && sameWriter(s.Stdout, s.Stderr)
 	if s.Stdin != nil {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, fmt.Errorf("sandbox: %w", err)
-		}
-		st.child[0], st.input = r, w
+		st.input = ours[0]
+	} else {
+		_ = ours[0].Close()
 	}
 	writers := [3]io.Writer{nil, s.Stdout, s.Stderr}
 	for fd := 1; fd <= 2; fd++ {
-		switch {
-		case writers[fd] == nil:
-		case fd == 2 && sameWriter(writers[1], writers[2]):
-			st.child[2] = st.child[1]
-		default:
-			r, w, err := os.Pipe()
-			if err != nil {
-				return nil, fmt.Errorf("sandbox: %w", err)
-			}
-			st.child[fd] = w
-			st.outputs = append(st.outputs, output{r, writers[fd], [3]string{1: "standard output", 2: "standard error"}[fd]})
+		if writers[fd] == nil || fd == 2 && config.Merge {
+			_ = ours[fd].Close()
+			continue
 		}
+		st.outputs = append(st.outputs, output{ours[fd], writers[fd], [3]string{1: "standard output", 2: "standard error"}[fd]})
 	}
-	for fd := range st.child {
-		if st.child[fd] == nil {
-			st.child[fd], st.null[fd] = null, true
-		}
-	}
-	return st, nil
+	return st
 }
 
 // sameWriter compares without panicking on writers that cannot be compared.
@@ -84,28 +59,6 @@ func sameWriter(a, b io.Writer) (same bool) {
 		}
 	}()
 	return a == b
-}
-
-// closeChild closes the process's ends, once it has them.
-func (st *streams) closeChild() {
-	for fd, f := range st.child {
-		if f != nil && !st.null[fd] {
-			_ = f.Close() // a second close of a shared end does nothing
-		}
-	}
-	for _, f := range st.ours {
-		_ = f.Close()
-	}
-}
-
-func (st *streams) closeAll() {
-	st.closeChild()
-	if st.input != nil {
-		_ = st.input.Close()
-	}
-	for _, o := range st.outputs {
-		_ = o.from.Close()
-	}
 }
 
 // start begins to copy. onError is called when a writer of the caller failed.

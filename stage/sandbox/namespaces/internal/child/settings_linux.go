@@ -62,6 +62,11 @@ func openStdio(c *Config) *Failure {
 		}
 		_ = unix.Close(n)
 	}
+	if c.Merge {
+		if err := unix.Dup3(1, 2, 0); err != nil {
+			return fail(StageSetup, "join", "standard output and standard error", err)
+		}
+	}
 	if c.UID == 0 && c.GID == 0 {
 		return nil
 	}

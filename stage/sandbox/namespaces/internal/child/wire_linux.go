@@ -53,6 +53,7 @@ type Config struct {
 	Caps      uint64
 	Filter    []byte  // a struct sock_filter array
 	Null      [3]bool // descriptors 0 to 2 that are to be /dev/null
+	Merge     bool    // descriptor 2 is to be the same as 1
 	DryRun    bool    // do everything but execve, and exit 0
 	Sockets   int     // how many there are from FirstSocketFD on
 	// Await has the child wait, when it is ready, for one byte on ConfigFD: until
