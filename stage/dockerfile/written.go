@@ -1,0 +1,289 @@
+package dockerfile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// program is what the targets of a graph were made of, as pieces that can be written
+// one after the other.
+type program struct {
+	graph     *stage.Graph
+	platforms []platform.Platform
+	pieces    []*piece // each after those that it needs
+	targets   []*piece
+	ends      map[end]*piece
+	problems  problems
+}
+
+// piece is a part of a stage that something refers to: the stage from its beginning, or
+// from an earlier piece of it, up to an operation.
+type piece struct {
+	parts stage.Parts
+	value stage.Stage // a stage that the piece belongs to
+	below *piece      // the piece of the same stage that it goes on from; nil at the beginning
+	ops   []stage.WrittenOp
+	end   end
+	last  bool // nothing of its stage goes on from it
+	name  string
+}
+
+// end identifies a point of a stage: its beginning, and the operation that it ends with.
+type end struct {
+	beginning stage.Stage
+	op        stage.Op // nil for the beginning itself
+}
+
+// pos is where the piece begins.
+func (c *piece) pos() stage.Position {
+	if c.below != nil && len(c.ops) > 0 {
+		return c.ops[0].Pos
+	}
+	return c.parts.Pos
+}
+
+// family is all that is known of one stage: the ways that go on from its beginning.
+type family struct {
+	values []stage.Stage
+	cuts   map[stage.Op]bool     // where a piece ends
+	next   map[stage.Op]stage.Op // what follows; a second one is a fork
+}
+
+// readProgram takes the targets of a graph apart.
+func readProgram(g *stage.Graph) *program {
+	p := &program{graph: g, ends: map[end]*piece{}}
+	for _, t := range g.Targets() {
+		if !slices.Contains(p.platforms, t.Platform) {
+			p.platforms = append(p.platforms, t.Platform)
+		}
+	}
+	families := map[stage.Stage]*family{}
+	var order []*family
+	seen := map[end]bool{}
+	todo := slices.Clone(g.Stages())
+	for len(todo) > 0 {
+		s := todo[0]
+		todo = todo[1:]
+		parts := s.Parts()
+		at := endOf(s, parts)
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		f := families[at.beginning]
+		if f == nil {
+			f = &family{cuts: map[stage.Op]bool{}, next: map[stage.Op]stage.Op{}}
+			families[at.beginning] = f
+			order = append(order, f)
+		}
+		f.add(s, parts, at)
+		todo = append(todo, p.needs(s, parts)...)
+	}
+	var pieces []*piece
+	for _, f := range order {
+		pieces = append(pieces, p.cut(f)...)
+	}
+	p.sort(pieces)
+	for _, s := range g.Stages() {
+		p.targets = append(p.targets, p.piece(s))
+	}
+	return p
+}
+
+func endOf(s stage.Stage, parts stage.Parts) end {
+	e := end{beginning: s.Beginning()}
+	if n := len(parts.Ops); n > 0 {
+		e.op = parts.Ops[n-1].Op
+	}
+	return e
+}
+
+// piece is the one that ends where a stage does.
+func (p *program) piece(s stage.Stage) *piece { return p.ends[endOf(s, s.Parts())] }
+
+func (f *family) add(s stage.Stage, parts stage.Parts, at end) {
+	f.values = append(f.values, s)
+	f.cuts[at.op] = true
+	var last stage.Op
+	for _, op := range parts.Ops {
+		if next, ok := f.next[last]; ok && next != op.Op {
+			f.cuts[last] = true
+		}
+		f.next[last] = op.Op
+		last = op.Op
+	}
+}
+
+// cut makes the pieces of a stage.
+func (p *program) cut(f *family) []*piece {
+	var pieces []*piece
+	for _, s := range f.values {
+		parts := s.Parts()
+		var below *piece
+		first := 0
+		for i := 0; i <= len(parts.Ops); i++ {
+			at := end{beginning: s.Beginning()}
+			if i > 0 {
+				at.op = parts.Ops[i-1].Op
+			}
+			if !f.cuts[at.op] {
+				continue
+			}
+			c := p.ends[at]
+			if c == nil {
+				c = &piece{parts: parts, value: s, below: below, ops: parts.Ops[first:i], end: at, last: f.next[at.op] == nil}
+				p.ends[at] = c
+				pieces = append(pieces, c)
+			}
+			below, first = c, i
+		}
+	}
+	return pieces
+}
+
+// sort puts pieces into an order in which each comes after those that it needs, and
+// otherwise as they were written.
+func (p *program) sort(pieces []*piece) {
+	slices.SortStableFunc(pieces, func(a, b *piece) int {
+		x, y := a.pos(), b.pos()
+		return cmp.Or(strings.Compare(x.File, y.File), x.Line-y.Line, x.Column-y.Column)
+	})
+	done := map[*piece]bool{}
+	var visit func(c *piece)
+	visit = func(c *piece) {
+		if done[c] {
+			return
+		}
+		done[c] = true
+		if c.below != nil {
+			visit(c.below)
+		} else {
+			for _, s := range p.begins(c.value, c.parts) {
+				visit(p.piece(s))
+			}
+		}
+		for _, op := range c.ops {
+			for _, s := range stagesOf(op.Op) {
+				visit(p.piece(s))
+			}
+		}
+		p.pieces = append(p.pieces, c)
+	}
+	for _, c := range pieces {
+		visit(c)
+	}
+}
+
+// needs are the stages that a stage refers to.
+func (p *program) needs(s stage.Stage, parts stage.Parts) []stage.Stage {
+	list := p.begins(s, parts)
+	for _, op := range parts.Ops {
+		list = append(list, stagesOf(op.Op)...)
+	}
+	return list
+}
+
+// begins are the stages that a stage can begin with.
+func (p *program) begins(s stage.Stage, parts stage.Parts) []stage.Stage {
+	var list []stage.Stage
+	if parts.Base != (stage.Stage{}) {
+		list = append(list, parts.Base)
+	}
+	among := p.among(s, parts)
+	for _, key := range slices.Sorted(maps.Keys(among)) {
+		list = append(list, among[key])
+	}
+	if parts.PerPlatform {
+		for _, target := range p.platforms {
+			if chosen, ok := p.graph.Chosen(s, target); ok {
+				list = append(list, chosen)
+			}
+		}
+	}
+	return list
+}
+
+// among are the stages that a base's reference can mean. Where it means an image, another
+// value of an argument is expected to name an image too.
+func (p *program) among(s stage.Stage, parts stage.Parts) map[string]stage.Stage {
+	list := map[string]stage.Stage{}
+	meant := false
+	for key, candidate := range parts.Among {
+		chosen := slices.ContainsFunc(p.platforms, func(target platform.Platform) bool {
+			begin, ok1 := p.graph.Step(s.Beginning(), target)
+			same, ok2 := p.graph.Step(candidate, target)
+			return ok1 && ok2 && begin == same
+		})
+		meant = meant || chosen
+		if chosen || key != "scratch" && canBe(parts.Ref, key) {
+			list[key] = candidate
+		}
+	}
+	if !meant {
+		return nil
+	}
+	return list
+}
+
+// canBe reports whether a text with variables can stand for another one, as far as its
+// ends tell.
+func canBe(text, value string) bool {
+	first, last := strings.IndexByte(text, '$'), strings.LastIndexByte(text, '}')
+	if strings.ContainsAny(text, "\"'\\`") || first < 0 || last < first || strings.ContainsRune(text[last:], '$') {
+		return true
+	}
+	rest, ok := strings.CutPrefix(value, text[:first])
+	return ok && strings.HasSuffix(rest, text[last+1:])
+}
+
+// stagesOf are the stages that an operation refers to.
+func stagesOf(op stage.Op) []stage.Stage {
+	var list []stage.Stage
+	add := func(from stage.Source) {
+		if s, ok := from.(stage.Stage); ok {
+			list = append(list, s)
+		}
+	}
+	switch op := op.(type) {
+	case *stage.CopyOp:
+		add(op.From)
+	case *stage.RunOp:
+		for _, m := range op.Mounts {
+			add(m.From)
+		}
+	case *stage.RunDefaultsOp:
+		for _, m := range runDefaults(op).Mounts {
+			add(m.From)
+		}
+	case *stage.NeedsOp:
+		list = op.Stages
+	case *stage.MergeOp:
+		list = op.Stages
+	case *stage.ApplyOp:
+		list = []stage.Stage{op.Lower, op.Upper}
+	}
+	return list
+}
+
+// runDefaults are the options of RunDefaults as they are in a Run step.
+func runDefaults(op *stage.RunDefaultsOp) *stage.RunOp {
+	var d stage.RunOp
+	for _, o := range op.Options {
+		o(&d)
+	}
+	return &d
+}
+
+// refuse records that something has no spelling in the form that is written.
+func (p *program) refuse(at stage.Position, stageName, step, feature, why, fix string) {
+	known := len(p.problems.list)
+	p.problems.add(at, step, &UnsupportedError{Feature: feature, Why: why}, fix)
+	for _, e := range p.problems.list[known:] {
+		e.Stage = stageName
+	}
+}
