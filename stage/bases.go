@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -118,8 +119,8 @@ func (c *compiler) baseState(ref string, p platform.Platform, label string, at m
 	if known && !slices.ContainsFunc(cfg.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
 		cfg.Env = append(cfg.Env, defaultPath)
 	}
-	if cfg.WorkingDir == "" {
-		cfg.WorkingDir = "/"
+	if cfg.WorkingDir != "" && !path.IsAbs(cfg.WorkingDir) { // an empty one stays so, which means "/"
+		cfg.WorkingDir = path.Join("/", cfg.WorkingDir)
 	}
 	st := &state{scope: scope{cfg: &cfg, unknown: !known}}
 	st.takeEnv()
@@ -194,6 +195,9 @@ func (c *compiler) allHeads() []*link {
 // and the platform's.
 func (c *compiler) globalScope(r *root, p platform.Platform, report bool) *scope {
 	sc := &scope{cfg: &image.Config{}, vars: c.platformVars(p), reference: true, rules: r.rules}
+	if r.rules != nil {
+		sc.vars = sc.vars.with(&variable{name: "TARGETSTAGE", value: cmp.Or(c.opts.Args["TARGETSTAGE"], r.rules.Target, "default"), set: true})
+	}
 	c.declareAll(sc, r.args, declKey{root: r}, r.at, r, p, report)
 	return sc
 }
@@ -288,6 +292,11 @@ func (c *compiler) platformArgs(p platform.Platform) map[string]string {
 		return args
 	}
 	args := p.Args(c.opts.BuildPlatform)
+	for name := range args {
+		if v, ok := c.opts.Args[name]; ok {
+			args[name] = v
+		}
+	}
 	c.platforms[p] = args
 	return args
 }

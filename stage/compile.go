@@ -332,15 +332,15 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 		c.fail(r.at, c.label(r), "", r.err, "")
 		return lost
 	}
-	if base := c.among(r, target); base != nil {
-		c.globalScope(r, target, true) // its arguments are used
-		return c.inherit(base, target)
-	}
 	if r.pinText != "" {
 		if _, err := c.pin(r, target, true); err != nil {
 			c.fail(r.at, c.label(r), "FROM --platform="+r.pinText, err, "")
 			return lost
 		}
+	}
+	if base := c.among(r, target); base != nil {
+		c.globalScope(r, target, true) // its arguments are used
+		return c.inherit(base, target)
 	}
 	switch {
 	case r.base != nil:
@@ -415,11 +415,22 @@ func (c *compiler) next(before *state, l *link, p, target platform.Platform) *st
 		return st
 	}
 	step.Op, step.Config, step.Author, step.Deferred = op, st.cfg, st.author, st.deferred
-	if _, needs := op.(*NeedsOp); !needs && step.History == "" {
+	if step.History == "" && hasHistory(op) {
 		step.History = step.Text
 	}
 	st.step = c.add(step)
 	return st
+}
+
+// hasHistory reports whether an operation has an entry in the image's history.
+func hasHistory(op Op) bool {
+	switch op := op.(type) {
+	case *NeedsOp:
+		return false
+	case *ConfigOp:
+		return op.Instruction != "ONBUILD"
+	}
+	return true
 }
 
 func (c *compiler) add(s *Step) int {

@@ -138,7 +138,7 @@ func TestConfigOfScratch(t *testing.T) {
 
 func TestBaseWithoutPathGetsOne(t *testing.T) {
 	g := compileWith(t, with(image.Config{Env: []string{"A=1"}}), stage.From("base"))
-	want := &image.Config{WorkingDir: "/", Env: []string{"A=1", defaultPath}}
+	want := &image.Config{Env: []string{"A=1", defaultPath}}
 	if diff := cmp.Diff(want, last(g).Config); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -127,7 +126,7 @@ func (sc *scope) ports(specs []string) ([]string, error) {
 			return nil, err
 		}
 		for _, word := range words {
-			ports, err := parsePorts(word, sc.rules != nil)
+			ports, err := parsePorts(word, sc.rules)
 			if err != nil {
 				return nil, err
 			}
@@ -137,45 +136,16 @@ func (sc *scope) ports(specs []string) ([]string, error) {
 	return all, nil
 }
 
-// parsePorts reads NUMBER or FIRST-LAST with a protocol. published allows the forms of
-// docker run, whose host part means nothing here.
-func parsePorts(spec string, published bool) ([]string, error) {
-	numbers, proto, _ := strings.Cut(spec, "/")
-	switch proto = strings.ToLower(proto); proto {
-	case "":
-		proto = "tcp"
-	case "tcp", "udp", "sctp":
-	default:
-		return nil, fmt.Errorf("port %q: protocol %q is not tcp, udp or sctp", spec, proto)
-	}
-	if host := strings.LastIndex(numbers, ":"); host >= 0 && published {
-		numbers = numbers[host+1:]
-	} else if host >= 0 {
-		return nil, fmt.Errorf("port %q: EXPOSE takes container ports only, write %q", spec, numbers[host+1:]+"/"+proto)
-	}
-	first, last, isRange := strings.Cut(numbers, "-")
-	if !isRange {
-		last = first
-	}
-	lo, err1 := strconv.ParseUint(first, 10, 16)
-	hi, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || lo == 0 || hi < lo {
-		return nil, fmt.Errorf("port %q: want NUMBER or FIRST-LAST between 1 and 65535", spec)
-	}
-	var ports []string
-	for p := lo; p <= hi; p++ {
-		ports = append(ports, strconv.FormatUint(p, 10)+"/"+proto)
-	}
-	return ports, nil
-}
-
 func (sc *scope) applyVolume(dirs []string) (string, error) {
 	all, err := sc.expandAll(dirs)
 	if err != nil {
 		return "", err
 	}
 	for i := range all {
-		if all[i] = strings.TrimSpace(all[i]); all[i] == "" {
+		if sc.rules == nil {
+			all[i] = strings.TrimSpace(all[i])
+		}
+		if all[i] == "" {
 			return "", errors.New("a volume with an empty path")
 		}
 	}

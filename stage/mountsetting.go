@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// MountSetting sets a property of a mount by a text, in the words of RUN --mount: "ro",
+// MountSetting sets a property of a mount by a text, in the words of RUN --mount: "type", "ro",
 // "rw", "required", "size", "sharing", "mode", "uid", "gid". The text may use ${NAME}
 // of arguments and environment, which the other options cannot; one that is wrong is
 // reported by Compile. "size" takes a number with a binary unit: "64m", "1GiB".
 func MountSetting(name, text string) MountOption {
 	return func(m *Mount) {
-		if strings.ContainsAny(text, "$\\`\"'") || m.set(name, text) != nil {
+		if len(m.Late) > 0 || strings.ContainsAny(text, "$\\`\"'") || m.set(name, text) != nil {
 			m.Late = append(slices.Clip(m.Late), name+"="+text)
 		}
 	}
@@ -40,6 +40,13 @@ func (m *Mount) setLate(st *state) error {
 func (m *Mount) set(name, value string) error {
 	var err error
 	switch name {
+	case "type":
+		switch t := MountType(strings.ToLower(value)); t {
+		case MountBind, MountCache, MountTmpfs, MountSecret, MountSSH:
+			m.Type = t
+			return nil
+		}
+		return fmt.Errorf("%q; want bind, cache, tmpfs, secret or ssh", value)
 	case "ro", "rw":
 		var yes bool
 		if yes, err = strconv.ParseBool(value); err == nil {
@@ -117,6 +124,10 @@ func parseSize(text string) (int64, error) {
 // expanded, before it was made absolute.
 func (m *Mount) dockerDefaults(target string) {
 	switch m.Type {
+	case MountBind:
+		if m.From == nil {
+			m.From = Context()
+		}
 	case MountCache:
 		if m.ID == "" {
 			m.ID = path.Clean(target)

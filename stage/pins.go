@@ -21,7 +21,7 @@ func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
 	switch {
 	case base != nil:
 		e = c.effective(base.root, p)
-	case r.pinText != "":
+	case r.pins():
 		if pin, err := c.pin(r, p, false); err == nil {
 			e = pin
 		}
@@ -30,6 +30,12 @@ func (c *compiler) effective(r *root, p platform.Platform) platform.Platform {
 	}
 	c.graph.pins[key] = e
 	return e
+}
+
+// pins reports whether the stage has a platform of its own. In a Dockerfile FROM
+// --platform is checked, but counts for images only.
+func (r *root) pins() bool {
+	return r.pinText != "" && (r.rules == nil || !r.scratch && r.base == nil)
 }
 
 // among is the stage that a base's reference means for a target; nil when it means an
@@ -109,6 +115,9 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 	if op, ok := x.op.(*ArgOp); ok {
 		return slices.ContainsFunc(op.Args, isTarget)
 	}
+	if x.root.rules != nil && readsImage(x.op) {
+		return true
+	}
 	for _, s := range c.references(x) {
 		if s.last != nil && (!c.pinned(s.last.root) || c.seesTarget(s.last)) {
 			return true
@@ -117,9 +126,22 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 	return false
 }
 
+// readsImage reports whether an operation reads an image's files, which under the rules
+// of a Dockerfile are those for the target.
+func readsImage(op Op) bool {
+	switch op := op.(type) {
+	case *CopyOp:
+		_, ok := op.From.(ImageSource)
+		return ok
+	case *RunOp:
+		return slices.ContainsFunc(op.Mounts, func(m Mount) bool { _, ok := m.From.(ImageSource); return ok })
+	}
+	return false
+}
+
 // pinned reports whether a stage has the same platform whatever is asked for.
 func (c *compiler) pinned(r *root) bool {
-	for ; r.pinText == "" || len(r.among) > 0; r = r.base.root {
+	for ; !r.pins() || len(r.among) > 0; r = r.base.root {
 		if r.base == nil {
 			return false
 		}

@@ -121,7 +121,7 @@ func (c *compiler) resolveArg(l *link, op *ArgOp, st *state, step *Step) (Op, er
 	words := []string{"ARG"}
 	for _, a := range op.Args {
 		word := a.Name()
-		if v := st.vars.find(a.Name()); v != nil && v.set {
+		if v := st.vars.find(a.Name()); v != nil && v.set && v.below == nil {
 			word += "=" + v.value
 		}
 		words = append(words, word)
@@ -139,8 +139,12 @@ func resolveWorkdir(op *WorkdirOp, st *state, step *Step) (Op, error) {
 		return nil, errors.New("the working directory is empty")
 	}
 	w := &WorkdirOp{Path: path.Clean(st.absolute(dir)), User: st.cfg.User, Compatible: st.rules != nil}
-	st.edit(func(cfg *image.Config) { cfg.WorkingDir = w.Path })
-	step.Text = "WORKDIR " + w.Path
+	kept := w.Path
+	if st.rules != nil && path.IsAbs(dir) {
+		kept = dir // BuildKit leaves an absolute path as it is written
+	}
+	st.edit(func(cfg *image.Config) { cfg.WorkingDir = kept })
+	step.Text = "WORKDIR " + kept
 	return w, nil
 }
 

@@ -53,6 +53,8 @@ func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, 
 		if err := checkOwner(cp.Chown); err != nil {
 			return nil, err
 		}
+	} else if cp.Link && !isNumeric(cp.Chown) {
+		return nil, fmt.Errorf("--chown=%s: names are looked up in the files below, which --link knows nothing of; give numbers", cp.Chown)
 	}
 	if err := checkInline(op.Inline); err != nil {
 		return nil, err
@@ -165,6 +167,9 @@ func checkChmod(mode string) error {
 	}
 	return fmt.Errorf("mode %q; want an octal number up to 7777, or changes like \"u=rwX,go-w\"", mode)
 }
+
+// isNumeric reports whether an owner has no name in it.
+func isNumeric(owner string) bool { return strings.Trim(owner, "0123456789:") == "" }
 
 func isDirectoryPath(p string) bool {
 	return strings.HasSuffix(p, "/") || p == "" || p == "." || strings.HasSuffix(p, "/.")

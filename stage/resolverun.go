@@ -21,7 +21,7 @@ func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, er
 		run.Argv = nil // the executor gives the script to its interpreter as a file
 	case op.Script:
 		run.Argv = append(slices.Clone(st.shellArgv()), "set -e\n"+op.Command)
-	case op.Command != "":
+	case op.Command != "" || op.Argv == nil:
 		run.Argv = append(slices.Clone(st.shellArgv()), op.Command)
 	}
 	if slices.ContainsFunc(run.Argv, func(a string) bool { return strings.ContainsRune(a, 0) }) {
@@ -41,6 +41,7 @@ func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, er
 	if run.Dir == "" {
 		run.Dir = "/"
 	}
+	run.Dir = path.Clean(run.Dir)
 	run.Mounts = slices.Clone(run.Mounts)
 	agents := 0
 	for i := range run.Mounts {

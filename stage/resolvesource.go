@@ -29,7 +29,11 @@ func (c *compiler) resolveSource(from Source, l *link, st *state, step *Step) (S
 		if ref == "" {
 			return nil, fmt.Errorf("the image reference %q is empty", s.Ref)
 		}
-		source := c.baseState(ref, step.Platform, step.Stage, l.at)
+		p := step.Platform
+		if st.rules != nil {
+			p = st.target // whatever the stage is pinned to
+		}
+		source := c.baseState(ref, p, step.Stage, l.at)
 		step.Inputs = append(step.Inputs, source.step)
 		return stepSource{ref}, nil
 	case DirSource:

@@ -13,27 +13,28 @@ import (
 //
 // The step fails when the command does not end with exit code 0.
 func (s Stage) Run(command string, opts ...RunOption) Stage {
-	return s.then(here(), newRun(&RunOp{Command: command}, opts))
+	return s.then(here(), s.newRun(&RunOp{Command: command}, opts))
 }
 
 // RunExec runs a program without a shell. argv is taken as it is; nothing in it
 // is expanded.
 func (s Stage) RunExec(argv []string, opts ...RunOption) Stage {
-	return s.then(here(), newRun(&RunOp{Argv: slices.Clone(argv)}, opts))
+	return s.then(here(), s.newRun(&RunOp{Argv: slices.Clone(argv)}, opts))
 }
 
 // Script runs a script of several lines that stops at the first command that
 // fails ("set -e"). A text that begins with "#!" is run by the interpreter that
 // it names, otherwise by the stage's shell.
 func (s Stage) Script(text string, opts ...RunOption) Stage {
-	return s.then(here(), newRun(&RunOp{Command: text, Script: true}, opts))
+	return s.then(here(), s.newRun(&RunOp{Command: text, Script: true}, opts))
 }
 
-func newRun(op *RunOp, opts []RunOption) Op {
+func (s Stage) newRun(op *RunOp, opts []RunOption) Op {
 	for _, o := range opts {
 		o(op)
 	}
-	if op.Command == "" && len(op.Argv) == 0 {
+	docker := s.last != nil && s.last.root.rules != nil && op.Argv == nil // an empty line for the shell
+	if op.Command == "" && len(op.Argv) == 0 && !docker {
 		return &badOp{"RUN", errors.New("no command"), "give a command line or an argv"}
 	}
 	return op

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
+	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -78,6 +79,7 @@ func (f *File) from(text string) (i int, isStage bool, err error) {
 // checkSources finds what is wrong with COPY --from whatever is built.
 func (f *File) checkSources(p *problems) {
 	for i, s := range f.stages {
+		f.checkBase(i, s, p)
 		for _, l := range s.lines {
 			c, ok := l.command.(*instructions.CopyCommand)
 			if !ok || c.From == "" {
@@ -147,4 +149,24 @@ func (f *File) reached(i int, base func(int) (int, bool)) []int {
 		}
 	}
 	return list
+}
+
+// checkBase finds a base that can be no image, where no variable decides it.
+func (f *File) checkBase(i int, s *buildStage, p *problems) {
+	if s.BaseName == "" || strings.Contains(s.BaseName, "$") || f.replaced(s) {
+		return
+	}
+	base, err := arg.Expand(s.BaseName, nil, arg.Options{Quotes: arg.Word, Escape: f.escape})
+	if err != nil {
+		p.add(s.at, "FROM "+s.BaseName, err, "")
+		return
+	}
+	if _, ok := f.before(i, base); ok || base == "scratch" || f.contexts.has(base) || isReference(base) {
+		return
+	}
+	fix := "write it as REGISTRY/NAME:TAG, in lower case"
+	if near := arg.Near(base, f.Stages()[:i]); len(near) > 0 {
+		fix = "did you mean the stage " + near[0] + "?"
+	}
+	p.add(s.at, "FROM "+s.BaseName, &SyntaxError{Instruction: "FROM", Msg: strconv.Quote(base) + " is neither a stage above nor a reference of an image"}, fix)
 }

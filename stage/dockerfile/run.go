@@ -87,6 +87,7 @@ type mountText struct {
 	stage.Mount
 	from     string
 	settings []string // "mode=0700", as [stage.MountSetting] takes them
+	late     bool     // its type is a variable
 }
 
 // mountError is what is wrong with the value of --mount.
@@ -150,6 +151,11 @@ func (m *mountText) set(key, field, value string) *mountError {
 	secret := m.Type == stage.MountSecret || m.Type == stage.MountSSH
 	switch key {
 	case "type":
+		if strings.Contains(value, "$") {
+			m.settings = append(m.settings, "type="+value)
+			m.late = true
+			return nil
+		}
 		types := []string{"bind", "cache", "tmpfs", "secret", "ssh"}
 		if !slices.Contains(types, strings.ToLower(value)) {
 			return &mountError{field, unknown("type of mount", value, types), ""}
@@ -175,12 +181,12 @@ func (m *mountText) set(key, field, value string) *mountError {
 	case "rw", "readwrite":
 		m.settings = append(m.settings, "rw="+value)
 	case "required":
-		if !secret {
+		if !secret && !m.late {
 			return m.notOf(key, field, "a secret or ssh mount; write type= before it")
 		}
 		m.settings = append(m.settings, "required="+value)
 	case "size":
-		if m.Type != stage.MountTmpfs {
+		if m.Type != stage.MountTmpfs && !m.late {
 			return m.notOf(key, field, "a tmpfs mount; write type=tmpfs before it")
 		}
 		m.settings = append(m.settings, "size="+value)
@@ -198,6 +204,9 @@ func (m *mountText) notOf(key, field, of string) *mountError {
 func (m *mountText) check() *mountError {
 	wrong := func(word, msg, fix string) *mountError {
 		return &mountError{word, &SyntaxError{Instruction: "RUN", Msg: msg}, fix}
+	}
+	if m.late {
+		return nil
 	}
 	for _, s := range m.settings {
 		key, _, _ := strings.Cut(s, "=")
@@ -245,11 +254,11 @@ func (b *builder) mount(i int, l line, text string) (stage.RunOption, bool) {
 				return nil, false
 			}
 			mount.From = from
-		} else if m.Type == stage.MountBind {
+		} else if m.Type == stage.MountBind && !m.late {
 			mount.From = stage.Context()
 		}
 	}
-	if mount.Type != stage.MountSecret && mount.Type != stage.MountSSH {
+	if mount.Type != stage.MountSecret && mount.Type != stage.MountSSH && !m.late {
 		mount.Optional = false
 	}
 	for _, setting := range m.settings {

@@ -112,9 +112,12 @@ func (b *builder) begin(i int) stage.Stage {
 		return b.context(s.Name, options)
 	}
 	options = append(options, stage.FromArgs(b.global...))
+	if s.Platform != "" {
+		options = append(options, stage.OnPlatformText(s.Platform))
+	}
 	base, constant := b.constant(s.BaseName)
 	if !constant {
-		return stage.From(s.BaseName, b.platform(s, append(options, stage.Among(b.among(i))))...)
+		return stage.From(s.BaseName, append(options, stage.Among(b.among(i)))...)
 	}
 	if j, ok := b.file.before(i, base); ok {
 		return stage.From(b.stage(j), options...)
@@ -125,7 +128,7 @@ func (b *builder) begin(i int) stage.Stage {
 	case b.file.contexts.has(base):
 		return b.context(base, options)
 	}
-	return stage.From(s.BaseName, b.platform(s, options)...)
+	return stage.From(s.BaseName, options...)
 }
 
 // constant is a text without its quotes and escapes, when it has no variables.
@@ -135,13 +138,6 @@ func (b *builder) constant(text string) (string, bool) {
 	}
 	out, err := arg.Expand(text, nil, arg.Options{Quotes: arg.Word, Escape: b.file.escape})
 	return out, err == nil
-}
-
-func (b *builder) platform(s *buildStage, options []stage.FromOption) []stage.FromOption {
-	if s.Platform != "" {
-		options = append(options, stage.OnPlatformText(s.Platform))
-	}
-	return options
 }
 
 // among are the names that stage i's FROM can mean beside images, for a FROM that

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	}
 	status, err := s.opts.Runner.Run(ctx, &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
-		Args: argv, Env: env, Dir: cfg.WorkingDir, User: who.User,
+		Args: argv, Env: env, Dir: cmp.Or(cfg.WorkingDir, "/"), User: who.User,
 		Network: network(p.Network), Mounts: mounts,
 		Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr,
 	})
