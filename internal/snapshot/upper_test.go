@@ -50,6 +50,18 @@ func TestUpperTakesTheRootsMetadata(t *testing.T) {
 	}
 }
 
+// On ext4 the directories of a step get a place of their own.
+func TestSessionIsSpread(t *testing.T) {
+	s := openStore(t, tempDir(t))
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(s.session.fd, &st); err != nil || st.Type != unix.EXT4_SUPER_MAGIC {
+		t.Skipf("no ext4: type %#x, %v", st.Type, err)
+	}
+	if flags, err := unix.IoctlGetUint32(s.session.fd, unix.FS_IOC_GETFLAGS); err != nil || flags&topDir == 0 {
+		t.Errorf("flags %#x, %v", flags, err)
+	}
+}
+
 // More rubbish than may wait, and a Close in the middle of its removal.
 func TestDiscardInTheBackground(t *testing.T) {
 	dir := tempDir(t)
