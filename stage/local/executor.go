@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,6 +49,11 @@ type Options struct {
 	Epoch time.Time
 	// Level is the gzip level of layers, 1 to 9; 0 means 6.
 	Level int
+	// Transport sends the requests of HTTP sources; nil means http.DefaultTransport.
+	Transport http.RoundTripper
+	// GitEnv is the environment of the program git, which fetches git sources: PATH,
+	// proxies, SSH_AUTH_SOCK. It gets nothing else.
+	GitEnv []string
 }
 
 func (o Options) withDefaults() Options {
@@ -190,15 +196,8 @@ func (e *Executor) dirs() (private string, snapshots *snapshot.Store, err error)
 	if runtime.GOOS != "linux" {
 		return "", nil, fmt.Errorf("%w: Run steps need Linux, this is %s; use an executor on a Linux machine", stage.ErrUnsupported, runtime.GOOS)
 	}
-	dir, ok := cache.Dir(e.opts.Store)
-	if !ok && e.private == "" {
-		if e.private, err = os.MkdirTemp("", "stagewright-"); err != nil {
-			return "", nil, fmt.Errorf("local: no directory for Run steps: %w", err)
-		}
-		e.temporary = true
-	}
-	if ok {
-		e.private = dir
+	if err := e.makePrivate(); err != nil {
+		return "", nil, err
 	}
 	store, err := snapshot.Open(filepath.Join(e.private, "snapshots"), snapshot.Options{UpperDir: shm(), Parallel: e.opts.Parallel})
 	if err != nil {
@@ -206,6 +205,32 @@ func (e *Executor) dirs() (private string, snapshots *snapshot.Store, err error)
 	}
 	e.snapshots = store
 	return e.private, store, nil
+}
+
+// privateDir is the directory for what is neither a blob nor a record, made on first
+// use.
+func (e *Executor) privateDir() (string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.makePrivate()
+	return e.private, err
+}
+
+// makePrivate finds or makes the private directory. The caller holds mu.
+func (e *Executor) makePrivate() error {
+	if e.private != "" {
+		return nil
+	}
+	if dir, ok := cache.Dir(e.opts.Store); ok {
+		e.private = dir
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "stagewright-")
+	if err != nil {
+		return fmt.Errorf("local: no directory for private files: %w", err)
+	}
+	e.private, e.temporary = dir, true
+	return nil
 }
 
 // shm is where uppers go when the cache lies on a filesystem that overlayfs

@@ -198,6 +198,9 @@ func (s *session) close() error {
 		err = s.lease.Close()
 		s.lease = nil
 	}
+	if s.sources != nil {
+		err = errors.Join(err, s.sources.close())
+	}
 	return errors.Join(err, s.release())
 }
 

@@ -2,11 +2,13 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
-	"path/filepath"
-	"strings"
+	"slices"
+	"sync"
 
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
@@ -16,7 +18,8 @@ import (
 // sources are the local sources of a graph: the context, directories of this
 // machine and file systems, listed once each, with digests of what is used.
 type sources struct {
-	uses map[slot]*localSource
+	uses   map[slot]*localSource
+	opened map[string]source.Files // by what they are, each once
 }
 
 // slot is one use of a source by one step: the source of a copy, or that of the
@@ -24,8 +27,6 @@ type sources struct {
 type slot struct {
 	step  int
 	mount int // -1 for a copy
-	// context says that the source is the build's context, when it is opened.
-	context bool
 }
 
 // localSource is one local source as a tree.
@@ -46,43 +47,25 @@ type wanted struct {
 	picker
 }
 
-// keeping is what a source's files keep of their metadata: names and contents always.
-type keeping struct {
-	modes  bool // else 0755 and 0644
-	owners bool // else 0:0
-}
-
-// keptOf is what the files of a source keep. raw asks for the modes of this machine.
-func keptOf(from stage.Source, raw bool) keeping {
-	switch from.(type) {
-	case stage.TarSource:
-		return keeping{modes: true, owners: true}
-	case stage.HTTPSource, stage.GitSource:
-		return keeping{modes: true}
-	}
-	return keeping{modes: raw}
-}
-
 // openSources lists every local source, checks that each path that a step names
 // is there, and takes the digests of what is used. All mistakes are reported
 // together, before anything runs.
-func (s *session) openSources(ctx context.Context) (*sources, error) {
-	src := &sources{uses: map[slot]*localSource{}}
+func (s *session) openSources(ctx context.Context) (src *sources, err error) {
+	src = &sources{uses: map[slot]*localSource{}, opened: map[string]source.Files{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, src.close())
+		}
+	}()
 	var order []*localSource
 	byName := map[string]*localSource{}
 	var errs stage.Errors
-	add := func(step *stage.Step, at slot, from stage.Source, patterns []string, raw bool, pick picker) {
-		if !isLocal(from) {
-			return
-		}
-		if _, ok := from.(stage.ContextSource); ok && s.request.Context != nil {
-			from, at.context = s.request.Context, true
-		}
-		keep := keptOf(from, raw)
-		name, files, err := s.openSource(from, at, keep)
+	for _, use := range s.sourceUses() {
+		keep := keptOf(use.from, use.context, use.raw)
+		name, files, err := s.openSource(src, use, keep)
 		if err != nil {
-			errs = append(errs, step.Fail(err, ""))
-			return
+			errs = append(errs, use.step.Fail(err, ""))
+			continue
 		}
 		name = fmt.Sprint(name, keep)
 		l := byName[name]
@@ -91,71 +74,54 @@ func (s *session) openSources(ctx context.Context) (*sources, error) {
 			byName[name] = l
 			order = append(order, l)
 		}
-		src.uses[slot{step: at.step, mount: at.mount}] = l
-		for _, p := range patterns {
-			l.wanted = append(l.wanted, wanted{step, p, pick})
+		src.uses[use.slot] = l
+		for _, p := range use.patterns {
+			l.wanted = append(l.wanted, wanted{use.step, p, use.picker})
 		}
 	}
-	for _, step := range s.steps {
-		switch op := step.Op.(type) {
-		case *stage.CopyOp:
-			add(step, slot{step: step.ID, mount: -1}, op.From, op.Paths, op.Keep || op.Compatible, pickerOf(op))
-		case *stage.RunOp:
-			for i, m := range op.Mounts {
-				if hasSource(&m) {
-					add(step, slot{step: step.ID, mount: i}, m.From, []string{m.Path}, op.Compatible, picker{literal: true})
-				}
+	found, err := readAll(ctx, order, s.opts.Epoch.UnixNano())
+	if errs = append(errs, found...); err == nil && len(errs) > 0 {
+		err = errs
+	}
+	return src, err
+}
+
+// maxReading bounds how many sources are read at once: a download often waits.
+const maxReading = 8
+
+// readAll reads sources side by side. Mistakes come in the order of the sources.
+func readAll(ctx context.Context, order []*localSource, epoch int64) (stage.Errors, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	mistakes := make([]stage.Errors, len(order))
+	slots := make(chan struct{}, maxReading)
+	var wg sync.WaitGroup
+	var first sync.Once
+	var failure error
+	for i, l := range order {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			var err error
+			if mistakes[i], err = l.read(ctx, epoch); err != nil {
+				first.Do(func() { failure = fmt.Errorf("local: %w", err) })
+				cancel(err)
 			}
-		}
+		})
 	}
-	for _, l := range order {
-		found, err := l.read(ctx, s.opts.Epoch.UnixNano())
-		errs = append(errs, found...)
-		if err != nil {
-			return nil, fmt.Errorf("local: %w", err)
-		}
-	}
-	if len(errs) > 0 {
-		return nil, errs
-	}
-	return src, nil
+	wg.Wait()
+	return slices.Concat(mistakes...), failure
 }
 
-func isLocal(from stage.Source) bool {
-	switch from.(type) {
-	case stage.ContextSource, stage.DirSource, stage.FSSource:
-		return true
-	}
-	return false
-}
-
-// openSource finds what a source means. Uses with the same name share one
-// listing.
-func (s *session) openSource(from stage.Source, at slot, keep keeping) (string, source.Files, error) {
-	if at.context {
-		at = slot{step: -1, mount: -1}
-	}
-	switch from := from.(type) {
-	case stage.ContextSource:
-		return "", nil, fmt.Errorf("the build has no context to copy from")
-	case stage.DirSource:
-		dir, err := source.Dir(from.Path, source.DirOptions{IgnoreFile: from.IgnoreFile, Ignore: from.Ignore, Memo: s.memo, Parallel: s.opts.Parallel, Xattrs: keep.modes})
-		if err != nil {
-			return "", nil, err
+// close gives back what the sources keep on disk.
+func (src *sources) close() error {
+	var errs []error
+	for _, files := range src.opened {
+		if c, ok := files.(io.Closer); ok {
+			errs = append(errs, c.Close())
 		}
-		name := strings.Join(append([]string{"dir", filepath.Clean(dir.Path()), from.IgnoreFile}, from.Ignore...), "\x00")
-		return name, dir, nil
-	case stage.FSSource:
-		name := from.Name
-		if name == "" {
-			name = "fs"
-		}
-		if at.step < 0 {
-			name = "context"
-		}
-		return fmt.Sprintf("fs\x00%d\x00%d", at.step, at.mount), source.FS(from.FS, name), nil
 	}
-	return "", nil, fmt.Errorf("the build context is %s; want a directory or a file system", from)
+	return errors.Join(errs...)
 }
 
 // read lists the source, finds what is wanted and takes its digests.

@@ -26,6 +26,10 @@ type DirOptions struct {
 	IgnoreFile string
 	// Ignore are further patterns, in the syntax of the file and after its rules.
 	Ignore []string
+	// GitIgnore leaves out what git would, beside the other rules: .gitignore files at
+	// any depth and .git/info/exclude count (gitignore(5)). The directory .git itself is
+	// left out.
+	GitIgnore bool
 	// Memo remembers digests between Hash calls and processes, nil for none.
 	Memo *Memo
 	// Parallel bounds the goroutines of one List or Hash, and with them the open
@@ -182,7 +186,7 @@ func (d *Directory) List(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("%s cannot be listed: %w", d, err)
 	}
 	defer root.Close()
-	w := &walker{root: root, ignore: d.ignore, xattrs: d.o.Xattrs, name: d.String(), stats: &d.stats}
+	w := &walker{root: root, ignore: d.ignore, git: d.o.GitIgnore, xattrs: d.o.Xattrs, name: d.String(), stats: &d.stats}
 	entries, err := w.walk(ctx, d.o.Parallel)
 	if err == nil {
 		d.listed.Store(int64(len(entries)))

@@ -138,3 +138,18 @@ func ExampleGit() {
 	// git ref "main~1" has a character that no ref has
 	// git remote "file:///srv/x.git" is of a kind that is not asked; want https, http, ssh, git or user@host:path
 }
+
+// A source that is one archive is what is in the archive.
+func ExampleArchive() {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	_ = w.WriteHeader(&tar.Header{Name: "Dockerfile", Mode: 0o644, Size: 5})
+	_, _ = w.Write([]byte("tool\n"))
+	if err := w.Close(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	files := source.Archive(source.FS(fstest.MapFS{"context": {Data: b.Bytes()}}, "upload"), source.TarOptions{})
+	show(files)
+	// Output: Dockerfile 5 sha256:6794
+}

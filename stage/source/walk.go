@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/stagewright/stagewright/internal/tree"
 )
 
 // walker lists one directory tree with a few goroutines, each holding at most
@@ -16,6 +18,7 @@ import (
 type walker struct {
 	root   beneath
 	ignore *Ignore
+	git    bool // .gitignore files count
 	xattrs bool
 	name   string // for errors
 	stats  *counters
@@ -34,6 +37,7 @@ type dirNode struct {
 	path    string
 	self    Entry      // of the directory itself, zero for the root
 	rules   matched    // of this directory
+	git     *gitLevel  // of the directories above, then of this one too
 	hidden  bool       // listed only when something below it is
 	entries []Entry    // sorted by name
 	dirs    []*dirNode // one for each directory among entries, in their order
@@ -121,6 +125,11 @@ func (w *walker) read(d *dirNode) error {
 	}
 	defer h.Close()
 	w.stats.dirs.Add(1)
+	if w.git {
+		if d.git, err = gitLevelOf(w.root, d.path, d.git); err != nil {
+			return w.explain(tree.Join(d.path, gitIgnoreFile), &Entry{}, err)
+		}
+	}
 	var gone string
 	for range looks {
 		if gone, err = w.readOnce(h, d); err != nil || gone == "" {
@@ -169,7 +178,7 @@ func (w *walker) readOnce(h dirHandle, d *dirNode) (gone string, err error) {
 			return "", w.explain(path, e, err)
 		}
 		w.stats.stats.Add(1)
-		if ignored && !e.Mode.IsDir() {
+		if (ignored && !e.Mode.IsDir()) || (w.git && d.gitIgnores(name, e)) {
 			d.entries = d.entries[:len(d.entries)-1]
 			continue
 		}
@@ -181,9 +190,19 @@ func (w *walker) readOnce(h dirHandle, d *dirNode) (gone string, err error) {
 	return "", nil
 }
 
+// gitIgnores reports whether git leaves a name out. What is below it is then left out
+// too, whatever later rules say.
+func (d *dirNode) gitIgnores(name string, e *Entry) bool {
+	if name == gitDirectory {
+		return true
+	}
+	ignored, _ := d.git.match(e.Path, e.Mode.IsDir())
+	return ignored
+}
+
 // enter adds the directory e, the last entry of d, to those to be read.
 func (w *walker) enter(d *dirNode, e *Entry, ignored bool) {
-	child := &dirNode{path: e.Path, self: *e, hidden: ignored}
+	child := &dirNode{path: e.Path, self: *e, hidden: ignored, git: d.git}
 	if w.ignore != nil {
 		_, _, child.rules = w.ignore.match(e.Path, d.rules, true)
 	}

@@ -23,6 +23,11 @@ func (d *Directory) Why(p string) (Verdict, error) {
 		return v, fmt.Errorf("%s cannot be read: %w", d, err)
 	}
 	defer root.Close()
+	if d.o.GitIgnore && !v.Ignored && cleanRelative(v.Path) {
+		if err := d.gitVerdict(root, &v); err != nil {
+			return v, fmt.Errorf("%s: %w", d, err)
+		}
+	}
 	return v, v.look(func(p string) (fs.FileMode, error) {
 		var e Entry
 		err := root.lstat(p, &e)
