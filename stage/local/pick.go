@@ -114,7 +114,13 @@ func (p picker) excluded() (*patternmatcher.PatternMatcher, error) {
 
 // required reports whether it is an error when the path selects nothing.
 func (p picker) required(pattern string) bool {
-	return !p.optional && !(p.compatible && !p.literal && hasWildcard(pattern))
+	if !p.compatible || p.literal {
+		return !p.optional
+	}
+	if p.parents {
+		pattern, _ = cutPivot(pattern)
+	}
+	return !p.optional && !hasWildcard(pattern)
 }
 
 func (p picker) follow(root *tree.Node, at string) ([]found, error) {
@@ -193,21 +199,20 @@ func match(root *tree.Node, top, pattern string) ([]found, error) {
 
 func isPattern(p string) bool { return strings.ContainsAny(p, `*?[\`) }
 
-// follow resolves a path; a node of nil says that nothing is there.
+// follow resolves a path; a node of nil says that nothing is there. A link to nothing is
+// an error.
 func follow(root *tree.Node, p string) (found, error) {
 	at, n, err := tree.Resolve(root, p, true)
-	if isNotThere(err) {
-		return found{}, nil
+	if err == nil && n != nil {
+		return found{name: p, at: at, node: n}, nil
 	}
-	if err != nil {
+	if err != nil && !isNotThere(err) {
 		return found{}, err
 	}
-	if n == nil {
-		if link := tree.Lookup(root, p); link != nil {
-			return found{}, fmt.Errorf("%q is a link to %q, which does not exist", p, link.Target())
-		}
+	if _, link, err := tree.Resolve(root, p, false); err == nil && link != nil && link.Kind() == tree.Symlink {
+		return found{}, fmt.Errorf("%q is a link to %q, which does not exist", p, link.Target())
 	}
-	return found{name: p, at: at, node: n}, nil
+	return found{}, nil
 }
 
 type matcher struct {
