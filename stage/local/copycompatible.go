@@ -1,7 +1,9 @@
 package local
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -57,6 +59,13 @@ func (c *compatible) place(f found) error {
 	}
 	if err := c.to.MkdirAll(strings.TrimSuffix(needed, "/"), c.made()); err != nil {
 		return err
+	}
+	for _, rel := range f.looked {
+		p := tree.Join(at, rel)
+		_, n, err := c.to.Resolve(p, true)
+		if n != nil && !n.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot look into %q, which is not a directory, for what is in the copied one", "/"+p)
+		}
 	}
 	return (&compatibleCopy{c, c.to.Graft(), f.passage}).put(f.node, at, "")
 }

@@ -260,6 +260,7 @@ type msource struct {
 	at      string
 	files   map[string]mfile // below at; "" is what is at at
 	passage map[string]bool
+	looked  []string // directories that are left out and have directories in them
 }
 
 // take makes a source of what is at a path; base stands before the paths that patterns
@@ -272,6 +273,9 @@ func (m mfs) take(name, at, base string, keep func(string) bool) msource {
 	for _, q := range m.below(at) {
 		rel := strings.Trim(strings.TrimPrefix(q, at), "/")
 		if !keep(mjoin(base, rel)) {
+			if slices.ContainsFunc(m.below(q), m.isDir) {
+				s.looked = append(s.looked, rel)
+			}
 			continue
 		}
 		s.files[rel] = m[q]
@@ -405,6 +409,17 @@ func (m mfs) placeCompatible(c mcopy, s msource) error {
 	if _, there := m[at]; isDir && !there {
 		if err := m.mkdirs(at, c.made()); err != nil {
 			return err
+		}
+	}
+	// BuildKit asks for the directories in a directory that is left out, unless it can know
+	// that nothing in it stays.
+	again := slices.ContainsFunc(c.exclude, func(p string) bool { return strings.HasPrefix(p, "!") })
+	for _, rel := range s.looked {
+		if mmatches(c.exclude, rel) && !again {
+			continue
+		}
+		if q, err := m.resolve(mjoin(at, rel), false); err != nil || m[q].kind != 0 && !m.isDir(q) {
+			return errModel
 		}
 	}
 	rels := slices.Sorted(maps.Keys(s.files))

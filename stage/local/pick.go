@@ -22,6 +22,9 @@ type found struct {
 	// passage are the directories below node that are only there for the sake of what is
 	// in them, in compatible mode.
 	passage map[string]bool
+	// looked are directories below what was found that are left out, or passages, and have
+	// directories in them: BuildKit looks for those in the destination all the same.
+	looked []string
 }
 
 // picker finds what the paths of a copy, or the path of a mount, select.

@@ -153,6 +153,22 @@ func (b *mbuild) fileOperation() (string, func(stage.Stage) stage.Stage, error) 
 }
 
 func (b *mbuild) copyOperation() (string, func(stage.Stage) stage.Stage, error) {
+	c, opts := b.randomCopy()
+	from := b.source
+	return c.String(), func(s stage.Stage) stage.Stage { return s.CopyFrom(from, stage.Files(c.paths...), c.dest, opts...) },
+		b.files.copy(b.sourceFiles, c)
+}
+
+func (c mcopy) String() string {
+	mode := ""
+	if c.chmod != nil {
+		mode = c.chmod.text
+	}
+	return fmt.Sprintf("copy %q %s chown=%q chmod=%q exclude=%q parents=%v link=%v compatible=%v", c.paths, c.dest, c.chown, mode, c.exclude, c.parents, c.link, c.compatible)
+}
+
+// randomCopy is a copy and its options.
+func (b *mbuild) randomCopy() (mcopy, []stage.CopyOption) {
 	c := mcopy{compatible: b.compatible, parents: b.r.IntN(5) == 0, link: b.r.IntN(5) == 0}
 	for range 1 + b.r.IntN(4)/3 {
 		p := pick(b.r, ".", "*", "*/*", "a*", "?/*", "*.txt", "a/*", "b/*.md", "", "", "", "")
@@ -195,14 +211,7 @@ func (b *mbuild) copyOperation() (string, func(stage.Stage) stage.Stage, error) 
 		c.exclude = pick(b.r, []string{"*.txt"}, []string{"**/*.md"}, []string{"a", "!a/x.txt"}, []string{"*", "!b"}, []string{"a/*", "c"}, []string{"**", "!**/x.txt"})
 		opts = append(opts, stage.Exclude(c.exclude...))
 	}
-	mode := ""
-	if c.chmod != nil {
-		mode = c.chmod.text
-	}
-	text := fmt.Sprintf("copy %q %s chown=%q chmod=%q exclude=%q parents=%v link=%v compatible=%v", c.paths, c.dest, c.chown, mode, c.exclude, c.parents, c.link, c.compatible)
-	from := b.source
-	return text, func(s stage.Stage) stage.Stage { return s.CopyFrom(from, stage.Files(c.paths...), c.dest, opts...) },
-		b.files.copy(b.sourceFiles, c)
+	return c, opts
 }
 
 // configOperation changes the configuration by the rules of the image specification's

@@ -71,7 +71,7 @@ func (p patterns) pruneBelow(f found, name string, above matched, in bool) (foun
 	if err := d.directory(f.node, "", above); err != nil {
 		return f, false, err
 	}
-	f.node, f.passage = d.to.Tree(), d.passage
+	f.node, f.passage, f.looked = d.to.Tree(), d.passage, d.looked
 	return f, in || f.node.Len() > 0, nil
 }
 
@@ -82,6 +82,7 @@ type pruner struct {
 	to      *tree.Editor
 	pending []pendingDir // the directories above that are left out so far, the outermost first
 	passage map[string]bool
+	looked  []string
 }
 
 type pendingDir struct {
@@ -105,6 +106,9 @@ func (d *pruner) directory(n *tree.Node, at string, above matched) error {
 			continue
 		}
 		if !in {
+			if hasDirectory(child) {
+				d.looked = append(d.looked, here)
+			}
 			d.pending = append(d.pending, pendingDir{here, child})
 		}
 		if err := d.directory(child, here, below); err != nil {
@@ -115,6 +119,15 @@ func (d *pruner) directory(n *tree.Node, at string, above matched) error {
 		}
 	}
 	return nil
+}
+
+func hasDirectory(n *tree.Node) bool {
+	for _, child := range n.All() {
+		if child.IsDir() {
+			return true
+		}
+	}
+	return false
 }
 
 // keep puts a path, and before it the directories above it.
