@@ -27,6 +27,7 @@ func openSession(root string) (*session, error) {
 		return nil, err
 	}
 	defer gate.Close()
+	spread(filepath.Join(root, tmpDir))
 	s := &session{dir: filepath.Join(root, tmpDir, rand.Text())}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
