@@ -198,6 +198,14 @@ func (c *Case) files(files []txtar.File) error {
 	return nil
 }
 
+// dockerfilePath is where the Dockerfile is when the case was written to dir.
+func (c *Case) dockerfilePath(dir string) string {
+	if _, ok := c.own[c.File]; ok {
+		return filepath.Join(dir, filepath.FromSlash(c.File))
+	}
+	return filepath.Join(dir, "context", filepath.FromSlash(c.File))
+}
+
 func (c *Case) dir(name string) *fileset {
 	if c.dirs[name] == nil {
 		c.dirs[name] = newFileset()

@@ -106,11 +106,7 @@ func (s *Server) Prepare(ctx context.Context, c *Case, name string) (string, err
 	if !c.Uses() {
 		return dir, nil
 	}
-	path := filepath.Join(dir, filepath.FromSlash(c.File))
-	if _, ok := c.own[c.File]; !ok {
-		path = filepath.Join(dir, "context", filepath.FromSlash(c.File))
-	}
-	return dir, os.WriteFile(path, s.Local(name, c.Dockerfile), 0o644)
+	return dir, os.WriteFile(c.dockerfilePath(dir), s.Local(name, c.Dockerfile), 0o644)
 }
 
 // makeRepository makes a bare repository with one commit of the files in tree: its digest depends on them alone.

@@ -41,6 +41,7 @@ func startDaemon(ctx context.Context, dir string, keep bool) (*daemon, error) {
 	}
 	defer log.Close()
 	d.cmd = exec.Command(d.path("bin", "buildkitd"), "--config", d.path("buildkitd.toml"))
+	d.cmd.Dir = d.dir // it outlives the directory of whoever started it
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: keep}
 	if !keep {

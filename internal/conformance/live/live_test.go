@@ -15,11 +15,12 @@ import (
 )
 
 var (
-	update = flag.Bool("update", false, "write the goldens")
-	keep   = flag.String("keep", "", "directory of a buildkitd that stays running between runs")
-	only   = flag.String("case", "", "run only the cases that match this regular expression")
-	cases  = flag.String("cases", "../testdata", "directory with cases, bases and golden")
-	jobs   = flag.Int("jobs", 4, "builds at once")
+	update     = flag.Bool("update", false, "write the goldens")
+	keep       = flag.String("keep", "", "directory of a buildkitd that stays running between runs")
+	only       = flag.String("case", "", "run only the cases that match this regular expression")
+	cases      = flag.String("cases", "../testdata", "directory with cases, bases and golden")
+	theirsOnly = flag.Bool("theirs", false, "run BuildKit only")
+	jobs       = flag.Int("jobs", 4, "builds at once")
 )
 
 func TestMain(m *testing.M) {
@@ -33,10 +34,11 @@ func TestMain(m *testing.M) {
 
 // bench is what all cases share.
 type bench struct {
-	daemon *daemon
-	server *conformance.Server
-	dumper *conformance.Dumper
-	golden string
+	daemon  *daemon
+	server  *conformance.Server
+	builder *conformance.Builder
+	dumper  *conformance.Dumper
+	golden  string
 }
 
 func TestLive(t *testing.T) {
@@ -81,7 +83,14 @@ func newBench(t *testing.T) *bench {
 	if *keep == "" {
 		t.Cleanup(d.stop)
 	}
-	registry, err := serveBases(d.registry, bases)
+	if err := addDebian(ctx, filepath.Join(dir, "debian"), bases); err != nil {
+		t.Logf("cases of Debian's programs are skipped: %v", err)
+	}
+	handler, err := bases.Serve(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := serve(d.registry, handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +100,11 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	return &bench{daemon: d, server: server, dumper: &conformance.Dumper{Bases: bases}, golden: filepath.Join(*cases, "golden")}
+	dumper := &conformance.Dumper{Bases: bases}
+	return &bench{
+		daemon: d, server: server, dumper: dumper, golden: filepath.Join(*cases, "golden"),
+		builder: &conformance.Builder{Bases: handler, CacheDir: t.TempDir(), Dumper: dumper},
+	}
 }
 
 func (b *bench) run(t *testing.T, c *conformance.Case) {
@@ -115,6 +128,25 @@ func (b *bench) run(t *testing.T, c *conformance.Case) {
 		t.Errorf("BuildKit fails: %s", theirs.Failure)
 	}
 	b.compareGolden(t, c, theirs)
+	b.compareOurs(t, c, dir, theirs)
+}
+
+// compareOurs builds the case with stagewright and compares with what BuildKit made a moment ago.
+func (b *bench) compareOurs(t *testing.T, c *conformance.Case, dir string, theirs *conformance.Dump) {
+	if *theirsOnly {
+		return
+	}
+	ours, err := b.builder.Dump(t.Context(), c, dir, theirs.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server.Translate(filepath.Base(dir), ours)
+	if !strings.Contains(ours.Failure, c.Fails) {
+		t.Errorf("stagewright's message %q does not say %q", ours.Failure, c.Fails)
+	}
+	if diff := conformance.Diff(theirs, ours, "buildkit   ", "stagewright"); diff != "" {
+		t.Errorf("stagewright differs from BuildKit:\n%s", diff)
+	}
 }
 
 // buildKit is BuildKit's result of a case.
