@@ -301,9 +301,9 @@ func (c *compiler) platformArgs(p platform.Platform) map[string]string {
 	return args
 }
 
-// isPredefined reports whether Docker gives the argument a meaning of its own,
+// PredefinedArg reports whether Docker gives the argument a meaning of its own,
 // so that a value for it needs no declaration.
-func isPredefined(name string) bool {
+func PredefinedArg(name string) bool {
 	if isProxy(name) {
 		return true
 	}

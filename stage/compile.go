@@ -450,7 +450,7 @@ func (c *compiler) checkArguments() {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Args)) {
-		if known[name] || isPredefined(name) || c.compatible {
+		if known[name] || PredefinedArg(name) || c.compatible {
 			continue
 		}
 		names := slices.Sorted(maps.Keys(known))

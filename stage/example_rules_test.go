@@ -166,3 +166,9 @@ func ExampleMountSetting() {
 	// Output:
 	// 1000:0 700
 }
+
+func ExamplePredefinedArg() {
+	fmt.Println(stage.PredefinedArg("HTTPS_PROXY"), stage.PredefinedArg("TARGETARCH"), stage.PredefinedArg("VERSION"))
+	// Output:
+	// true true false
+}

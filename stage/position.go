@@ -21,6 +21,9 @@ func (p Position) String() string {
 	if p.File == "" {
 		return "?"
 	}
+	if p.Line == 0 {
+		return filepath.Base(p.File)
+	}
 	if p.Column > 0 {
 		return fmt.Sprintf("%s:%d:%d", filepath.Base(p.File), p.Line, p.Column)
 	}

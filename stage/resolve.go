@@ -100,6 +100,12 @@ func (c *compiler) resolveLayer(l *link, op *LayerOp, st *state, step *Step) (Op
 		return nil, errors.New("the group has no operation")
 	}
 	step.Text = op.Text
+	if st.rules != nil {
+		var err error
+		if step.Text, err = st.expand(op.Text); err != nil {
+			return nil, err
+		}
+	}
 	if step.Text == "" {
 		var texts []string
 		for id := st.step; id != since; id = c.graph.steps[id].Parent {

@@ -94,3 +94,22 @@ func ExampleOnBuild() {
 	// app: COPY . /src
 	// app: ENV READY=yes
 }
+
+func ExampleContext() {
+	// There is no Dockerfile.test.dockerignore here, so the directory's .dockerignore counts.
+	context, err := dockerfile.Context("testdata", "testdata/Dockerfile.test")
+	fmt.Println(context.Path, context.IgnoreFile == "", err)
+	// Output:
+	// testdata true <nil>
+}
+
+func ExampleFile_CheckArgs() {
+	file, err := dockerfile.Parse("Dockerfile", []byte("ARG VERSION=1\nFROM alpine:${VERSION}\n"), dockerfile.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(file.CheckArgs(arg.Values{"VERISON": "2", "HTTP_PROXY": "http://proxy"}))
+	// Output:
+	// Dockerfile: unknown build argument "VERISON"; did you mean VERSION?
+}

@@ -35,6 +35,9 @@ func (f *File) linting(ctx context.Context, o LintOptions) *linting {
 	l := &linting{ctx: ctx, file: f, opts: o, stages: make([]*lintState, len(f.stages)), list: slices.Clone(f.warnings)}
 	l.lint = f.collector(&l.list)
 	l.globals()
+	for _, s := range f.stages {
+		l.from(s)
+	}
 	return l
 }
 
@@ -137,7 +140,7 @@ func (l *linting) stage(i int) *lintState {
 	s := l.file.stages[i]
 	st := &lintState{env: map[string]string{}, declared: map[string]bool{}}
 	l.stages[i] = st
-	base := l.from(s)
+	base := expand(s.BaseName, l.file.escape, l.global, arg.Word).text
 	var triggers []string
 	if parent, ok := l.base(i); ok {
 		triggers = st.inherit(l.stage(parent))
@@ -175,8 +178,8 @@ func (st *lintState) inherit(parent *lintState) []string {
 	return triggers
 }
 
-// from checks FROM itself and returns the base as it is meant.
-func (l *linting) from(s *buildStage) string {
+// from checks FROM itself.
+func (l *linting) from(s *buildStage) {
 	lint := l.lint.WithMergedConfigFromComments(s.Comments)
 	known := map[string]bool{}
 	var names []string
@@ -203,7 +206,7 @@ func (l *linting) from(s *buildStage) string {
 	base := expand(s.BaseName, l.file.escape, l.global, arg.Word)
 	undefined(base)
 	if s.Platform == "" {
-		return base.text
+		return
 	}
 	p := expand(s.Platform, l.file.escape, l.global, arg.Word)
 	undefined(p)
@@ -215,7 +218,6 @@ func (l *linting) from(s *buildStage) string {
 			lint.Run(&linter.RuleFromPlatformFlagConstDisallowed, s.Location, linter.RuleFromPlatformFlagConstDisallowed.Format(p.text))
 		}
 	}
-	return base.text
 }
 
 // image takes over what a base image hands down, and returns its triggers.

@@ -56,7 +56,11 @@ func (f *File) OnBuild(triggers []string, s stage.Stage) (stage.Stage, error) {
 func (f *File) triggers(texts []string, s *buildStage, p *problems) []line {
 	var lines []line
 	for _, text := range texts {
-		l, err := trigger(text)
+		first, last := 1, 1
+		if s.Location != nil {
+			first, last = s.Location[0].Start.Line, s.Location[len(s.Location)-1].End.Line
+		}
+		l, err := trigger(text, first, last)
 		if err != nil {
 			if p != nil {
 				p.add(s.at, "ONBUILD "+text, err, "the trigger is written in the base; build that anew, or use another base")
@@ -64,15 +68,13 @@ func (f *File) triggers(texts []string, s *buildStage, p *problems) []line {
 			continue
 		}
 		l.at = s.at
-		if s.Location != nil {
-			l.node.StartLine, l.node.EndLine = s.Location[0].Start.Line, s.Location[len(s.Location)-1].End.Line
-		}
 		lines = append(lines, l)
 	}
 	return lines
 }
 
-func trigger(text string) (line, error) {
+// trigger reads one trigger, as if it stood in lines first to last.
+func trigger(text string, first, last int) (line, error) {
 	tree, err := parser.Parse(strings.NewReader(text))
 	if err != nil {
 		return line{}, err
@@ -81,6 +83,7 @@ func trigger(text string) (line, error) {
 		return line{}, fmt.Errorf("%d instructions in one trigger", n)
 	}
 	node := tree.AST.Children[0]
+	node.StartLine, node.EndLine = first, last
 	switch name := strings.ToUpper(node.Value); name {
 	case "ONBUILD", "FROM", "MAINTAINER":
 		return line{}, fmt.Errorf("%s cannot be a trigger", name)
