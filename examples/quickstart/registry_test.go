@@ -5,51 +5,23 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
-
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/examples/internal/base"
 	"github.com/stagewright/stagewright/examples/internal/exampletest"
-	"github.com/stagewright/stagewright/image"
-	"github.com/stagewright/stagewright/image/registry"
 	"github.com/stagewright/stagewright/stage"
 )
-
-// serve starts a registry on this machine and returns its address.
-func serve(t *testing.T) string {
-	t.Helper()
-	s := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(s.Close)
-	return strings.TrimPrefix(s.URL, "http://")
-}
-
-// push builds a stage and pushes it.
-func push(t *testing.T, s stage.Stage, context stage.Source, ref string) {
-	t.Helper()
-	res, err := stagewright.Build(t.Context(), s, stagewright.Options{
-		Context: context, CacheDir: t.TempDir(), Sinks: []image.Sink{registry.Push(ref)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := res.Close(); err != nil {
-		t.Error(err)
-	}
-}
 
 // TestImages builds on images of a registry. The builder's go command is a script that has the program already: what is tested is what
 // -builder and -runtime do.
 func TestImages(t *testing.T) {
 	exampletest.NeedSandbox(t)
-	address, dir := serve(t), t.TempDir()
+	address, dir := exampletest.Registry(t), t.TempDir()
 	compile := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "app"), "./app")
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := compile.CombinedOutput(); err != nil {
@@ -60,8 +32,8 @@ func TestImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	golang := shell.Copy("app", "/compiled").File("/bin/go", "#!/bin/sh\nmkdir /out && cp /compiled /out/app\n", stage.Mode(0o755))
-	push(t, golang, stagewright.Dir(dir), address+"/golang:1.26")
-	push(t, stage.Scratch().File("/etc/os-release", "NAME=Small\n").Env("BASE", "small"), nil, address+"/small")
+	exampletest.Push(t, golang, stagewright.Dir(dir), address+"/golang:1.26")
+	exampletest.Push(t, stage.Scratch().File("/etc/os-release", "NAME=Small\n").Env("BASE", "small"), nil, address+"/small")
 
 	out := filepath.Join(dir, "out")
 	args := []string{"-o", out, "-cache", t.TempDir(), "-builder", address + "/golang:1.26", "-runtime", address + "/small"}
@@ -82,7 +54,7 @@ func TestImages(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	address := serve(t)
+	address := exampletest.Registry(t)
 	for name, test := range map[string]struct {
 		args []string
 		want string
