@@ -37,13 +37,14 @@ func (b *bindings) with(v *variable) *bindings {
 	return top
 }
 
-func (b *bindings) names(list []string) []string {
+// all appends every variable to a list, in no order that means anything.
+func (b *bindings) all(list []*variable) []*variable {
 	if b == nil {
 		return list
 	}
-	list = append(list, b.v.name)
+	list = append(list, b.v)
 	for _, kid := range b.kids {
-		list = kid.names(list)
+		list = kid.all(list)
 	}
 	return list
 }

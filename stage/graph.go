@@ -44,7 +44,7 @@ type Step struct {
 	// Text is the operation as a Dockerfile spells it, for progress and errors.
 	Text string
 	// History is the operation as Docker's image history tells it; empty for a
-	// BaseOp, a NeedsOp and Options.Labels, which have no entry.
+	// BaseOp, a NeedsOp, ONBUILD and Options.Labels, which have no entry.
 	History string
 	// Deferred are names of variables that only the unresolved base image can
 	// define; texts that use them are not expanded.

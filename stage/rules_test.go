@@ -190,3 +190,46 @@ func TestLayerOfAnotherStage(t *testing.T) {
 		t.Errorf("mistakes: %v", errs)
 	}
 }
+
+// TestOrderOfEnvironment: a process finds variables in the order in which they got their
+// values, as in BuildKit; the image keeps the place of the first.
+func TestOrderOfEnvironment(t *testing.T) {
+	o := with(image.Config{Env: []string{"PATH=/bin", "A=1"}})
+	parent := stage.From("base", stage.As("parent")).Arg(arg.New("B", arg.Default("2"))).Env("PATH", "/sbin", "C", "3").Arg(arg.New("A")).Label("l", "$A$B")
+	for _, c := range []struct {
+		name  string
+		stage stage.Stage
+		want  string
+	}{
+		{"the stage", parent, "A=1 B=2 PATH=/sbin C=3"},
+		{"a stage built on it", stage.From(parent), "B=2 PATH=/sbin A=1 C=3"},
+	} {
+		step := last(compileWith(t, o, c.stage.Run("true")))
+		if got := strings.Join(step.Op.(*stage.RunOp).Env, " "); got != c.want {
+			t.Errorf("%s: the process finds %s, want %s", c.name, got, c.want)
+		}
+		if got := strings.Join(step.Config.Env, " "); got != "PATH=/sbin A=1 C=3" {
+			t.Errorf("%s: the image keeps %s", c.name, got)
+		}
+	}
+}
+
+// TestWorkdirAsWritten: BuildKit keeps an absolute path as it is.
+func TestWorkdirAsWritten(t *testing.T) {
+	for _, c := range []struct{ dir, docker, strict string }{
+		{"/app/", "/app/", "/app"}, {"/a/../b", "/a/../b", "/b"}, {"x/", "/srv/x", "/srv/x"}, {"/", "/", "/"},
+	} {
+		for want, rules := range map[string][]stage.FromOption{c.docker: {docker}, c.strict: nil} {
+			step := last(compile(t, stage.Scratch(rules...).Workdir("/srv").Workdir(c.dir)))
+			if got := step.Config.WorkingDir; got != want || step.Op.(*stage.WorkdirOp).Path != c.strict {
+				t.Errorf("Workdir(%q), rules %v: %q, want %q; makes %s", c.dir, len(rules), got, want, step.Op.(*stage.WorkdirOp).Path)
+			}
+		}
+	}
+}
+
+func TestTriggersHaveNoHistory(t *testing.T) {
+	if step := last(compile(t, stage.Scratch().OnBuild("RUN make"))); step.History != "" || step.Text == "" {
+		t.Errorf("history %q, text %q", step.History, step.Text)
+	}
+}

@@ -18,6 +18,8 @@ type scope struct {
 	vars      *bindings
 	args      *argList
 	ran       *environment // of the latest Run, while it still holds
+	time      int          // counts values of variables
+	shuffled  bool         // the environment of a process has another order than the configured one, or more
 	rules     *DockerRules // of the stage; nil for the strict ones
 	defaults  []RunOption  // for the Run steps of the stage
 	author    string
@@ -41,6 +43,7 @@ type variable struct {
 
 	env   string // what the configured environment says
 	index int    // its place there, from 1; 0 for none
+	since int    // when it got its value, which is its place in the environment of a process
 }
 
 // argList is the names of the declared arguments, the latest first.
@@ -63,19 +66,11 @@ type declaration struct {
 	counted bool // it is in compiler.order
 }
 
-// set gives a name a value that hides every earlier one.
-func (sc *scope) set(name, value string) {
-	v := &variable{name: name, value: value, set: true}
-	if old := sc.vars.find(name); old != nil {
-		v.declared, v.env, v.index = old.declared, old.env, old.index
-	}
-	sc.vars, sc.ran = sc.vars.with(v), nil
-}
-
 // setEnv sets a variable of the configured environment, where one that exists
 // keeps its place.
 func (sc *scope) setEnv(name, value string) {
-	v := &variable{name: name, value: value, set: true, env: value}
+	sc.time++
+	v := &variable{name: name, value: value, set: true, env: value, since: sc.time}
 	old := sc.vars.find(name)
 	if old != nil {
 		v.declared, v.index = old.declared, old.index
@@ -86,6 +81,7 @@ func (sc *scope) setEnv(name, value string) {
 		v.index = len(sc.env.list)
 	} else {
 		sc.env = sc.env.replace(v.index-1, entry)
+		sc.shuffled = true
 	}
 	sc.vars, sc.ran = sc.vars.with(v), nil
 	sc.edit(func(c *image.Config) { c.Env = slices.Clip(sc.env.list) })
@@ -97,9 +93,11 @@ func (sc *scope) takeEnv() {
 	sc.env = envList{list: sc.cfg.Env}
 	for i, e := range sc.cfg.Env {
 		name, value, ok := strings.Cut(e, "=")
-		v := &variable{name: name, value: value, set: ok, env: value, index: i + 1}
+		sc.time++
+		v := &variable{name: name, value: value, set: ok, env: value, index: i + 1, since: sc.time}
 		if old := sc.vars.find(name); old != nil && old.index > 0 {
 			v.index = old.index
+			sc.shuffled = true
 		}
 		sc.vars = sc.vars.with(v)
 	}
@@ -129,12 +127,14 @@ func (sc *scope) unsetEnv(name string) {
 }
 
 func (sc *scope) declare(d *declaration, value string, set, wrong bool) {
-	v := &variable{name: d.arg.Name(), value: value, set: set, wrong: wrong, decl: d, declared: true}
+	sc.time++
+	sc.shuffled = true
+	v := &variable{name: d.arg.Name(), value: value, set: set, wrong: wrong, decl: d, declared: true, since: sc.time}
 	old := sc.vars.find(v.name)
 	if old != nil {
 		v.env, v.index = old.env, old.index
 		if !set {
-			v.value, v.set, v.wrong, v.below = old.value, old.set, old.wrong, old
+			v.value, v.set, v.wrong, v.below, v.since = old.value, old.set, old.wrong, old, old.since
 		}
 	}
 	if old == nil || !old.declared {
@@ -301,37 +301,37 @@ func (e *UndefinedError) Error() string {
 func (sc *scope) undefined(text, name string) error {
 	v := sc.vars.find(name)
 	e := &UndefinedError{Name: name, Text: text, Declared: v != nil && v.declared, reference: sc.reference}
-	others := slices.DeleteFunc(sc.vars.names(nil), func(n string) bool { return n == name })
+	var others []string
+	for _, v := range sc.vars.all(nil) {
+		if v.name != name {
+			others = append(others, v.name)
+		}
+	}
 	e.Near = nearest(name, others)
 	return e
 }
 
-// environment returns what a process of this scope gets: the configured
-// environment with the values of arguments, and every declared argument as
-// NAME=value in the order of the first declarations, as BuildKit writes it into
-// the history. Every argument counts as used.
+// environment returns what a process of this scope gets: the variables that have a
+// value, in the order in which they got it, and every declared argument as NAME=value in
+// the order of the first declarations, as BuildKit writes it into the history. Every
+// argument counts as used.
 func (sc *scope) environment() (env, args []string) {
 	if sc.ran != nil {
 		return sc.ran.env, sc.ran.args
 	}
-	env = slices.Clip(sc.env.list)
-	var vars []*variable
 	for a := sc.args; a != nil; a = a.prev {
-		vars = append(vars, sc.vars.find(a.name))
-	}
-	if len(vars) > 0 {
-		env = slices.Clone(env)
-	}
-	for _, v := range slices.Backward(vars) {
+		v := sc.vars.find(a.name)
 		v.use()
-		entry := v.name + "=" + v.value
-		args = append(args, entry)
-		switch {
-		case !v.set:
-		case v.index > 0:
-			env[v.index-1] = entry
-		default:
-			env = append(env, entry)
+		args = append(args, v.name+"="+v.value)
+	}
+	slices.Reverse(args)
+	env = sc.env.list
+	if sc.shuffled {
+		vars := slices.DeleteFunc(sc.vars.all(nil), func(v *variable) bool { return !v.set })
+		slices.SortFunc(vars, func(a, b *variable) int { return a.since - b.since })
+		env = make([]string, len(vars))
+		for i, v := range vars {
+			env[i] = v.name + "=" + v.value
 		}
 	}
 	sc.ran = &environment{slices.Clip(env), slices.Clip(args)}
@@ -341,11 +341,22 @@ func (sc *scope) environment() (env, args []string) {
 // inherit returns the scope of a stage that is built from a stage with this one:
 // arguments go on, and the configured environment applies anew.
 func (sc scope) inherit() scope {
-	child := scope{cfg: sc.cfg, env: sc.env, vars: sc.vars, args: sc.args, unknown: sc.unknown, author: sc.author}
-	for a := child.args; a != nil; a = a.prev {
-		if v := child.vars.find(a.name); v.index > 0 && v.decl != nil {
-			child.set(a.name, v.env)
+	child := scope{
+		cfg: sc.cfg, env: sc.env, vars: sc.vars, args: sc.args, time: sc.time, shuffled: sc.shuffled,
+		unknown: sc.unknown, author: sc.author,
+	}
+	if !sc.shuffled {
+		return child
+	}
+	for _, e := range sc.env.list {
+		name, _, _ := strings.Cut(e, "=")
+		v := *child.vars.find(name)
+		if v.decl != nil {
+			v.value, v.set, v.wrong, v.decl, v.below = v.env, true, false, nil, nil
 		}
+		child.time++
+		v.since = child.time
+		child.vars = child.vars.with(&v)
 	}
 	return child
 }
