@@ -45,7 +45,7 @@ func TestGlobalArguments(t *testing.T) {
 	}
 }
 
-// TestProxies: proxy arguments reach a Run, and its history and environment only when
+// TestProxies: proxy arguments reach every Run, and its history and variables only when
 // they are declared.
 func TestProxies(t *testing.T) {
 	o := stage.Options{Args: arg.Values{"http_proxy": "http://p", "NO_PROXY": "x"}}
