@@ -143,6 +143,8 @@ func show(ctx context.Context, form string, target stage.Stage, o stagewright.Op
 	}
 	var text []byte
 	switch form {
+	case "go":
+		text, err = dockerfile.GoSource(g, dockerfile.GoOptions{})
 	case "json":
 		text, err = g.MarshalJSON()
 		text = append(text, '\n')
