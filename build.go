@@ -8,11 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/cache"
@@ -21,6 +17,7 @@ import (
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
+	"github.com/stagewright/stagewright/stage/lock"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -66,9 +63,15 @@ type Options struct {
 	// instance.
 	Store cache.Store
 	// Registry is how base images are fetched; the zero value uses the
-	// credentials of "docker login".
+	// credentials of "docker login". Its Transport fetches HTTP sources, too.
 	Registry registry.Options
-	// Resolver answers what a base image is, instead of the registry.
+	// Lock is the path of a lock file, in which the digest of each reference stands
+	// that has none; see package stage/lock. Empty means that tags are asked for anew in
+	// every build. LockMode says what is done with what the file does not have.
+	Lock     string
+	LockMode lock.Mode
+	// Resolver answers what a base image is, instead of the registry and of OCI layouts
+	// ("oci-layout://DIR:tag").
 	Resolver stage.Resolver
 	// Images gives the layers of base images, instead of the registry. It goes
 	// with Resolver.
@@ -164,47 +167,76 @@ func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, 
 			return nil, nil, fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
 		}
 	}
-	bases := &bases{client: registry.NewClient(o.Registry), images: map[imageKey]v1.Image{}}
+	b := &builder{executor: o.Executor}
+	g, err := b.compile(ctx, target, &o)
+	if err == nil && b.executor == nil {
+		err = b.local(o)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, b.close())
+	}
+	return g, b, nil
+}
+
+// compile makes the graph. It fills in where base images come from.
+func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, error) {
+	if b.executor == nil {
+		if err := b.openStore(o); err != nil {
+			return nil, err
+		}
+	}
+	if o.Registry.Documents == nil && o.Store != nil {
+		o.Registry.Documents = documents{o.Store}
+	}
+	bases := newBases(o.Registry)
 	if o.Resolver == nil {
 		o.Resolver = bases
 	}
 	if o.Images == nil {
 		o.Images = bases
 	}
+	var locked *lock.File
+	if o.Lock != "" {
+		var err error
+		if locked, err = lock.Open(o.Lock); err != nil {
+			return nil, err
+		}
+		o.Resolver = locked.Resolver(o.Resolver, o.LockMode)
+	}
 	g, err := stage.Compile(ctx, []stage.Stage{target}, stage.Options{
 		Args: o.Args, Platforms: o.Platforms, Resolver: o.Resolver, Stages: o.Stages,
 		OnBuild: o.OnBuild, Policy: o.Policy, Run: o.Run, Labels: o.Labels,
 	})
-	if err != nil {
-		return nil, nil, err
+	if err == nil && locked != nil {
+		err = locked.Save()
 	}
-	b := &builder{executor: o.Executor}
-	if b.executor == nil {
-		if err := b.local(o); err != nil {
-			return nil, nil, errors.Join(err, b.close())
+	return g, err
+}
+
+// openStore opens the cache on disk, unless there is a store already.
+func (b *builder) openStore(o *Options) error {
+	if o.Store != nil {
+		return nil
+	}
+	dir := o.CacheDir
+	if dir == "" {
+		home, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("stagewright: no directory for the cache: %w; set Options.CacheDir", err)
 		}
+		dir = filepath.Join(home, "stagewright")
 	}
-	return g, b, nil
+	disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	if err != nil {
+		return err
+	}
+	b.closers = append(b.closers, disk.Close)
+	o.Store = disk
+	return nil
 }
 
 // local makes the default executor.
 func (b *builder) local(o Options) error {
-	if o.Store == nil {
-		dir := o.CacheDir
-		if dir == "" {
-			home, err := os.UserCacheDir()
-			if err != nil {
-				return fmt.Errorf("stagewright: no directory for the cache: %w; set Options.CacheDir", err)
-			}
-			dir = filepath.Join(home, "stagewright")
-		}
-		disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
-		if err != nil {
-			return err
-		}
-		b.closers = append(b.closers, disk.Close)
-		o.Store = disk
-	}
 	if o.Epoch.IsZero() {
 		epoch, err := sourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
 		if err != nil {
@@ -212,7 +244,10 @@ func (b *builder) local(o Options) error {
 		}
 		o.Epoch = epoch
 	}
-	e, err := local.New(local.Options{Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch})
+	e, err := local.New(local.Options{
+		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch,
+		Transport: o.Registry.Transport, GitEnv: gitEnvironment(os.LookupEnv),
+	})
 	if err != nil {
 		return err
 	}
@@ -233,42 +268,17 @@ func sourceDateEpoch(value string) (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), nil
 }
 
-// bases asks a registry what base images are, and keeps what it was given, so that
-// an image is asked for once a build.
-type bases struct {
-	client *registry.Client
-
-	mu     sync.Mutex
-	images map[imageKey]v1.Image
-}
-
-type imageKey struct {
-	name     string
-	platform platform.Platform
-}
-
-func (b *bases) Resolve(ctx context.Context, ref string, p platform.Platform) (stage.BaseImage, error) {
-	r, err := b.client.Resolve(ctx, ref, p)
-	if err != nil {
-		return stage.BaseImage{}, err
+// gitEnvironment is what the program git gets of the environment: the way to its helpers,
+// to the network and to keys.
+func gitEnvironment(lookup func(string) (string, bool)) []string {
+	var env []string
+	for _, name := range []string{
+		"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+		"SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT", "TMPDIR",
+	} {
+		if value, ok := lookup(name); ok {
+			env = append(env, name+"="+value)
+		}
 	}
-	file, err := image.FileOf(r.Image)
-	if err != nil {
-		return stage.BaseImage{}, fmt.Errorf("base image %s: %w", r.Ref, err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.images[imageKey{r.Ref, p}] = r.Image
-	return stage.BaseImage{Name: r.Ref, Digest: digest.Digest(r.Digest.String()), File: file}, nil
-}
-
-func (b *bases) Image(ctx context.Context, name string, p platform.Platform) (v1.Image, error) {
-	b.mu.Lock()
-	img := b.images[imageKey{name, p}]
-	b.mu.Unlock()
-	if img != nil {
-		return img, nil
-	}
-	r, err := b.client.Resolve(ctx, name, p)
-	return r.Image, err
+	return env
 }

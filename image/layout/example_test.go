@@ -9,6 +9,7 @@ import (
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/layout"
+	"github.com/stagewright/stagewright/platform"
 )
 
 // A directory that skopeo, umoci, podman and every other OCI tool can read, with one image under two names.
@@ -69,5 +70,28 @@ func ExampleRead() {
 	fmt.Println(err != nil)
 	// Output:
 	// nobody
+	// true
+}
+
+// The image of a name for one platform, as a build that stands on it needs it.
+func ExampleResolve() {
+	tmp, err := os.MkdirTemp("", "layout")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	img, err := image.New(image.Spec{File: image.File{OS: "linux", Architecture: "arm64"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := layout.Dir(tmp, "app:1.0").Write(context.Background(), image.Artifact{Image: img}); err != nil {
+		log.Fatal(err)
+	}
+	r, err := layout.Resolve(context.Background(), tmp, "app:1.0", platform.MustParse("linux/arm64"))
+	fmt.Println(r.Top == r.Digest, err)
+	_, err = layout.Resolve(context.Background(), tmp, "app:1.0", platform.MustParse("linux/amd64"))
+	fmt.Println(err != nil)
+	// Output:
+	// true <nil>
 	// true
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/stagewright/stagewright/image/internal/content"
@@ -37,8 +39,19 @@ type Options struct {
 	// Jobs is how many blobs are transferred at once. Zero is 4, as in go-containerregistry.
 	Jobs int
 
+	// Documents keeps manifests and configs, so that one whose digest is known is asked for once. Nil keeps none.
+	Documents Documents
+
 	// UserAgent is sent in front of go-containerregistry's. Empty is "stagewright".
 	UserAgent string
+}
+
+// Documents is a place for manifests and configs under their digests. What it gives is verified. Methods may be called at the same time.
+type Documents interface {
+	// Get returns a document, false when it is not there.
+	Get(ctx context.Context, h v1.Hash) ([]byte, bool)
+	// Put keeps a document, which was verified. An error costs a request later, and is told to nobody.
+	Put(ctx context.Context, data []byte) error
 }
 
 func (o Options) keychain() authn.Keychain {
