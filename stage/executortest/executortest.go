@@ -27,12 +27,12 @@ func Test(t *testing.T, newExecutor func(t *testing.T) stage.Executor, o Options
 	if o.FilesOnly {
 		cases = append(cases, suiteCase{"RunRefused", testRunRefused})
 	} else {
-		cases = append(cases, runCases...)
+		cases = slices.Concat(cases, runCases, runOptionCases)
 	}
 	if !o.NoCache {
 		cases = append(cases, cacheCases...)
 		if !o.FilesOnly {
-			cases = append(cases, runCacheCases...)
+			cases = slices.Concat(cases, runCacheCases, runOptionCacheCases)
 		}
 	}
 	for _, c := range cases {

@@ -290,7 +290,11 @@ func testRunHits(f *fixture) {
 // ranRun is how many Run steps a build ran.
 func (f *fixture) ranRun(s stage.Stage) int {
 	f.Helper()
-	g, res := f.build(s, stage.Request{})
+	g := f.compile(s)
+	res, err := f.supported(g, stage.Request{})
+	if err != nil {
+		f.Fatal(err)
+	}
 	n := 0
 	for _, r := range res.Report().Steps {
 		if _, ok := g.Steps()[r.Step].Op.(*stage.RunOp); ok && r.Status == stage.Ran {

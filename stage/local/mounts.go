@@ -58,7 +58,7 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 		case stage.MountTmpfs:
 			set.list = append(set.list, sandbox.Mount{Type: sandbox.MountTmpfs, Target: m.Target, Size: m.Size, Mode: m.Mode})
 		case stage.MountSecret:
-			err = s.mountSecret(ctx, set, m)
+			err = s.mountSecret(ctx, set, op, m)
 		case stage.MountSSH:
 			err = s.mountAgent(ctx, set, op, m)
 		case stage.MountCache:
@@ -126,10 +126,15 @@ func nameFiles(n stage.Network, extra []stage.Host) []sandbox.Mount {
 	return list
 }
 
-func (s *session) mountSecret(ctx context.Context, set *mountSet, m stage.Mount) error {
+// mountSecret shows a secret. Where the build has none, the variable is set all the same
+// in compatible mode, to nothing, as BuildKit does.
+func (s *session) mountSecret(ctx context.Context, set *mountSet, op *stage.RunOp, m stage.Mount) error {
 	secret := s.request.Secrets[m.ID]
-	if secret == nil {
-		return nil // required ones were checked before anything ran
+	if secret == nil { // required ones were checked before anything ran
+		if op.Compatible && m.Env != "" {
+			set.env = append(set.env, m.Env+"=")
+		}
+		return nil
 	}
 	value, err := secret(ctx)
 	if err != nil {

@@ -215,7 +215,8 @@ type account struct {
 
 // process reads the USER of a Run step: a name or a known number has the groups
 // of /etc/passwd and /etc/group, an unknown number group 0, and "user:group" that
-// group alone.
+// group alone. As in container engines the group itself is one of the supplementary
+// groups.
 func (a accounts) process(spec string) (account, error) {
 	if spec == "" {
 		spec = "0"
@@ -231,8 +232,10 @@ func (a accounts) process(spec string) (account, error) {
 	}
 	if both {
 		p.GID, err = a.group(group)
+		p.Groups = []uint32{p.GID}
 		return p, err
 	}
+	p.Groups = []uint32{p.GID}
 	if !known {
 		return p, nil
 	}

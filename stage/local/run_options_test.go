@@ -294,6 +294,7 @@ func TestCompatibleCache(t *testing.T) {
 	build(t, e, s, stage.Request{})
 	read := stage.CacheMount("/c", stage.ReadOnly())
 	build(t, e, base.Run("echo x > /c/f", plain).Run("cat /c/f && ! touch /c/f", read), stage.Request{})
+	build(t, e, base.Run("test \"${TOKEN-unset}\" = ''", stage.SecretEnv("none", "TOKEN", stage.OptionalSecret())), stage.Request{})
 	if _, err := e.Execute(t.Context(), compile(t, base.Run("test -n \"$SSH_AUTH_SOCK\" && test ! -e $SSH_AUTH_SOCK", stage.SSHMount("", stage.OptionalSecret()))), stage.Request{}); err != nil {
 		t.Error(err)
 	}

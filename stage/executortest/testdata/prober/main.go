@@ -59,6 +59,17 @@ func do(verb string, args []string) error {
 		return err
 	case "remove":
 		return os.Remove(args[0])
+	case "attempt": // fails until it was called n times
+		before, err := os.ReadFile(args[0])
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		if err := os.WriteFile(args[0], append(before, 'x'), 0o644); err != nil {
+			return err
+		}
+		if n, err := strconv.Atoi(args[1]); err != nil || len(before)+1 < n {
+			return fmt.Errorf("attempt %d", len(before)+1)
+		}
 	case "env":
 		fmt.Println(os.Getenv(args[0]))
 	case "pwd":
