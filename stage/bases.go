@@ -206,7 +206,6 @@ func (c *compiler) globalScope(r *root, p platform.Platform, report bool) *scope
 // once, when report is set.
 func (c *compiler) declareAll(sc *scope, args []arg.Arg, key declKey, at mark, r *root, p platform.Platform, report bool) {
 	label := c.label(r)
-	c.compatible = c.compatible || sc.rules != nil
 	for i, a := range args {
 		key.index = i
 		d := c.declarations[key]

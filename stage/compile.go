@@ -283,6 +283,7 @@ func (c *compiler) cycle(label string) string {
 // begin compiles the base of a stage, with what it triggers.
 func (c *compiler) begin(l *link, p, target platform.Platform) *state {
 	st := c.base(l, p, target)
+	c.compatible = c.compatible || l.root.rules != nil
 	st.defaults, st.rules = nil, l.root.rules
 	if len(st.cfg.OnBuild) > 0 {
 		st = c.trigger(st, l, p, target)

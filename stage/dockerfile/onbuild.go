@@ -68,6 +68,14 @@ func (f *File) triggers(texts []string, s *buildStage, p *problems) []line {
 			continue
 		}
 		l.at = s.at
+		if p != nil {
+			var own problems
+			f.checkWords(l.node, &own)
+			f.checkRun(l.node, &own)
+			for _, e := range own.list {
+				p.add(s.at, "ONBUILD "+text, e.Err, e.Fix)
+			}
+		}
 		lines = append(lines, l)
 	}
 	return lines

@@ -252,6 +252,7 @@ func (f *File) add(l line) {
 func (f *File) instruction(node *parser.Node, lint *linter.Linter, p *problems) any {
 	before := len(p.list)
 	f.checkWords(node, p)
+	f.checkRun(node, p)
 	if len(p.list) > before {
 		return nil
 	}
@@ -260,9 +261,6 @@ func (f *File) instruction(node *parser.Node, lint *linter.Linter, p *problems) 
 		name := strings.ToUpper(node.Value)
 		p.add(f.src.at(node.StartLine), shortened(node), &SyntaxError{Instruction: name, Msg: err.Error()}, usageFix(name))
 		return nil
-	}
-	if run, ok := value.(*instructions.RunCommand); ok {
-		f.checkRun(node, run, p)
 	}
 	return value
 }

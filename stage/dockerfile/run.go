@@ -73,8 +73,8 @@ func flags(node *parser.Node, name string) []string {
 }
 
 // checkRun checks the mounts of a RUN as far as that can be done without the values of
-// variables.
-func (f *File) checkRun(node *parser.Node, _ *instructions.RunCommand, p *problems) {
+// variables. Other instructions have none.
+func (f *File) checkRun(node *parser.Node, p *problems) {
 	for _, text := range flags(node, "mount") {
 		if _, err := parseMount(text); err != nil {
 			err.report(f, node, text, p)

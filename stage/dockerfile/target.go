@@ -109,7 +109,7 @@ func (b *builder) begin(i int) stage.Stage {
 		options = append(options, stage.As(s.Name))
 	}
 	if b.file.replaced(s) {
-		return b.context(s.Name, options)
+		return b.context(s.Name, s.at, options)
 	}
 	options = append(options, stage.FromArgs(b.global...))
 	if s.Platform != "" {
@@ -126,7 +126,7 @@ func (b *builder) begin(i int) stage.Stage {
 	case base == "scratch":
 		return stage.Scratch(options...)
 	case b.file.contexts.has(base):
-		return b.context(base, options)
+		return b.context(base, s.at, options)
 	}
 	return stage.From(s.BaseName, options...)
 }
@@ -143,9 +143,10 @@ func (b *builder) constant(text string) (string, bool) {
 // among are the names that stage i's FROM can mean beside images, for a FROM that
 // is not known before its variables are.
 func (b *builder) among(i int) map[string]stage.Stage {
-	names := map[string]stage.Stage{"scratch": stage.Scratch(stage.WrittenAt(b.file.stages[i].at))}
+	at := b.file.stages[i].at
+	names := map[string]stage.Stage{"scratch": stage.Scratch(stage.WrittenAt(at))}
 	for _, name := range b.file.contexts.names() {
-		names[name] = b.context(name, []stage.FromOption{stage.WrittenAt(b.file.stages[i].at)})
+		names[name] = b.context(name, at, []stage.FromOption{stage.WrittenAt(at)})
 	}
 	for j, s := range b.file.stages[:i] {
 		if s.Name != "" {
@@ -156,7 +157,7 @@ func (b *builder) among(i int) map[string]stage.Stage {
 }
 
 // context begins a stage with the files, or the image, of a named context.
-func (b *builder) context(name string, options []stage.FromOption) stage.Stage {
+func (b *builder) context(name string, at stage.Position, options []stage.FromOption) stage.Stage {
 	key := familiar(name)
 	if ref, ok := b.file.contexts.refs[key]; ok {
 		if ref == "scratch" {
@@ -168,7 +169,7 @@ func (b *builder) context(name string, options []stage.FromOption) stage.Stage {
 	if s, ok := from.(stage.Stage); ok {
 		return stage.From(s, options...)
 	}
-	return stage.Scratch(options...).CopyFrom(from, "/", "/", stage.KeepModes())
+	return stage.Scratch(options...).At(at).CopyFrom(from, "/", "/", stage.KeepModes())
 }
 
 // escaped is a text that a Dockerfile's word gives back as it is.
