@@ -278,15 +278,19 @@ func (w *goWriter) refuse(c *piece, at stage.Position, step, feature, why, fix s
 	w.program.refuse(at, c.parts.Name, step, feature, why, fix)
 }
 
-// asks reports whether an argument is declared, in a stage or before the first one.
+// asks reports whether a text of a stage's beginning uses an argument, or a stage declares it.
 func (w *goWriter) asks(name string) bool {
-	is := func(a arg.Arg) bool { return a.Name() == name }
+	is := func(a arg.Arg) bool {
+		def, _ := a.Default()
+		return a.Name() == name || strings.Contains(def, name)
+	}
 	inStage := func(s *stage.Step) bool {
 		op, ok := s.Op.(*stage.ArgOp)
 		return ok && slices.ContainsFunc(op.Args, is)
 	}
-	return slices.ContainsFunc(w.graph.Steps(), inStage) ||
-		slices.ContainsFunc(w.pieces, func(c *piece) bool { return slices.ContainsFunc(c.parts.Args, is) })
+	return slices.ContainsFunc(w.graph.Steps(), inStage) || slices.ContainsFunc(w.pieces, func(c *piece) bool {
+		return strings.Contains(c.parts.Ref+c.parts.Platform, name) || slices.ContainsFunc(c.parts.Args, is)
+	})
 }
 
 // hasTriggers reports whether a base of the graph has ONBUILD instructions.

@@ -19,7 +19,13 @@ import (
 	"github.com/stagewright/stagewright/stage/dockerfile"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+var (
+	update = flag.Bool("update", false, "rewrite the golden files in testdata")
+	all    = flag.Bool("all", false, "compile the Go source of all conformance cases, instead of some")
+)
+
+// corpus are the cases of internal/conformance, where that package is to be had.
+var corpus func(t *testing.T) []sourceCase
 
 // sourceCase is one graph whose Go source is compiled and run.
 type sourceCase struct {
@@ -28,7 +34,6 @@ type sourceCase struct {
 	platforms string
 	args      map[string]string
 	params    string // what the function is given
-	count     int    // of its results
 }
 
 // written are the Dockerfiles in testdata/written/*.txtar. "args: A=1" and "target: NAME" may stand at the top.
@@ -125,42 +130,47 @@ func TestGoSource(t *testing.T) {
 		c.name = "file-" + c.name
 		list = append(list, c)
 	}
-	var program, calls bytes.Buffer
+	var calls bytes.Buffer
 	want := map[string]string{}
+	if corpus != nil {
+		for i, c := range corpus(t) {
+			if *all || i%16 == 0 { // each takes the compiler some time
+				list = append(list, c)
+			}
+		}
+	}
 	for i, c := range list {
-		c.count = len(c.targets)
 		g, err := compileCase(c.targets, c.platforms, c.args)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		want[c.name] = dump(g)
-		pkg := fmt.Sprintf("case%d", i)
-		source, err := dockerfile.GoSource(g, dockerfile.GoOptions{Package: pkg, Func: "Make"})
+		function := fmt.Sprintf("Case%d", i)
+		source, err := dockerfile.GoSource(g, dockerfile.GoOptions{Package: "cases", Func: function})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if name, ok := strings.CutPrefix(c.name, "file-"); ok {
+		switch name, ok := strings.CutPrefix(c.name, "file-"); {
+		case ok:
 			program, err := dockerfile.GoSource(g, dockerfile.GoOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			goldenPart(t, "written", name, "main.go", program)
 			writeFile(t, filepath.Join(dir, "programs", name, "main.go"), program)
-		} else {
-			goldenPart(t, "stages", c.name, "source.go", bytes.Replace(source, []byte("package "+pkg), []byte("package source"), 1))
+		case !strings.Contains(c.name, "/"):
+			goldenPart(t, "stages", c.name, "source.go", bytes.ReplaceAll(source, []byte(function), []byte("Make")))
 		}
-		writeFile(t, filepath.Join(dir, pkg, "source.go"), source)
-		fmt.Fprintf(&program, "\t%q\n", roundTripModule+"/"+pkg)
-		results := "stages(" + pkg + ".Make(" + c.params + "))"
-		fmt.Fprintf(&calls, "\tshow(%q, %s, %q, %#v)\n", c.name, results, c.platforms, c.args)
+		writeFile(t, filepath.Join(dir, "cases", function+".go"), source)
+		fmt.Fprintf(&calls, "\tshow(%q, stages(cases.%s(%s)), %q, %#v)\n", c.name, function, c.params, c.platforms, c.args)
 	}
 	shared, err := os.ReadFile("gosourcedump_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(dir, "dump.go"), bytes.Replace(shared, []byte("package dockerfile_test"), []byte("package main"), 1))
-	writeFile(t, filepath.Join(dir, "main.go"), []byte(fmt.Sprintf(roundTripMain, program.String(), calls.String())))
+	writeFile(t, filepath.Join(dir, "main.go"), []byte(fmt.Sprintf(roundTripMain, calls.String())))
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -226,8 +236,9 @@ import (
 	"encoding/json"
 	"os"
 
-%s
 	"github.com/stagewright/stagewright/stage"
+
+	"roundtrip.test/roundtrip/cases"
 )
 
 var graphs = map[string]string{}

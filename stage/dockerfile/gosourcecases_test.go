@@ -27,6 +27,7 @@ func goCases() []sourceCase {
 		{name: "arguments", targets: []stage.Stage{arguments()}, args: map[string]string{"MODE": "fast", "TOKEN": "x"}},
 		{name: "names", targets: names()},
 		one("docker", docker()),
+		one("spelled", spelled()),
 	}
 }
 
@@ -202,6 +203,59 @@ func arguments() stage.Stage {
 		Label("a", "$MODE$TOKEN$PORT$COUNT$DEBUG$IMAGE").
 		Arg(arg.New("MODE", arg.Default("other"))).
 		Label("b", "$MODE")
+}
+
+// spelled uses what Dockerfiles can say, in the words of package stage.
+func spelled() stage.Stage {
+	word := arg.New("WORD", arg.Default(`it's "so" \`), arg.Doc("is said"))
+	tools := stage.From("golang:${WORD:+1.26}", stage.As("tools"), stage.FromArgs(word), stage.OnBuildPlatform()).Arg(word).Run("echo $WORD")
+	return stage.From(tools, stage.As("app")).
+		RunDefaults(stage.CacheMount("/var/cache"), stage.WithNetwork(stage.NetworkNone)).
+		Env("A", "two words").Env("B", `"$A" \\$A \$A`, "C", "${A:-x y}", "EMPTY", "", "D", "a'b").
+		Label("a.b/c-d", "$A").
+		Author("A. Person <a@example.com>").
+		Expose(80, stage.UDP(53)).
+		ExposeSpec("${A:+90} 91").
+		Volume("/data", "/with blank").
+		Workdir("/srv/a b").
+		File("run.sh", "#!/bin/sh\necho $A\n", stage.Mode(0o755), stage.Owner("1:2")).
+		File("/etc/deep/secret", "EOF\nx\n", stage.Mode(0o4640)).
+		Copy(stage.Files("a b", "c$A"), "/x y/", stage.Chown("1:2"), stage.Chmod("u=rwX,go="), stage.Exclude("*.md", "a b"), stage.Link()).
+		Copy(stage.Files(), "/etc/", stage.Inline("a.conf", "a = $A\n"), stage.InlineText("b.conf", "b = $A\n"), stage.InlineText("empty", "")).
+		CopyFrom(tools, "/out", ".").
+		CopyFrom(stage.Image("busybox:1.37"), "/bin/busybox", "/bin/").
+		Add("rootfs.tar", "/").
+		Add("data.tgz", "/data/", stage.NoUnpack()).
+		AddFrom(stage.Git("https://example.com/lib.git#v1:src"), "/lib").
+		AddFrom(stage.GitSource{Remote: "https://example.com/x.git", Ref: "v2", KeepGit: true}, "/x").
+		AddFrom(stage.HTTP("https://example.com/t", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), "/t/").
+		User("app").
+		Run("plain && text").
+		Run("one\ntwo\n").
+		Run("one\ntwo").
+		Run("cat <<X >/f\na\nX").
+		Script("make\nmake install\n").
+		Script("#!/usr/bin/env python3\nprint('x')\n", stage.ScriptPath("/dev/pipes/EOF")).
+		RunExec([]string{"/bin/tool", "a b", `"c"`}, stage.WithNetwork(stage.NetworkHost)).
+		Run("mounts",
+			stage.BindMount(tools, "/go", "/mnt/go", stage.Writable()),
+			stage.BindMount(stage.Context(), ".", "src"),
+			stage.TmpfsMount("/tmp", 64<<20),
+			stage.SecretMount("token", stage.MountMode(0o440), stage.MountOwner(1, 2)),
+			stage.SecretMount("key", stage.At("/root/a,b c"), stage.OptionalSecret()),
+			stage.SecretEnv("token", "TOKEN"),
+			stage.SSHMount("", stage.OptionalSecret()),
+			stage.CacheMount("/cache", stage.ID("shared"), stage.WithSharing(stage.Locked))).
+		Shell("/bin/bash", "-c").
+		Run("one\ntwo").
+		StopSignal("SIGINT").
+		Healthcheck(stage.Health{Exec: []string{"check", "-v"}, Interval: 90 * time.Second, Timeout: time.Minute, StartPeriod: 1500 * time.Millisecond, StartInterval: 2 * time.Hour, Retries: 3}).
+		Healthcheck(stage.Health{Shell: `test "$A"`}).
+		NoHealthcheck().
+		OnBuild(`RUN echo "hi"`).
+		EntrypointShell("exec app").
+		CmdShell("a\nb").
+		Cmd("a", `"b" <c>`)
 }
 
 // names has stages and arguments whose names cannot be variables.

@@ -16,7 +16,7 @@ func (w *goWriter) run(c *piece, pos stage.Position, op *stage.RunOp) string {
 	switch {
 	case op.Script:
 		name, command = "Script", goString(op.Command)
-	case op.Command == "":
+	case len(op.Argv) > 0:
 		name, command = "RunExec", "[]string{"+goList(op.Argv)+"}"
 	default:
 		command = goString(op.Command)

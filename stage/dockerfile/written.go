@@ -281,8 +281,11 @@ func runDefaults(op *stage.RunDefaultsOp) *stage.RunOp {
 
 // refuse records that something has no spelling in the form that is written.
 func (p *program) refuse(at stage.Position, stageName, step, feature, why, fix string) {
+	if line, _, more := strings.Cut(step, "\n"); more {
+		step = line + " …"
+	}
 	known := len(p.problems.list)
-	p.problems.add(at, step, &UnsupportedError{Feature: feature, Why: why}, fix)
+	p.problems.add(at, strings.TrimSpace(step), &UnsupportedError{Feature: feature, Why: why}, fix)
 	for _, e := range p.problems.list[known:] {
 		e.Stage = stageName
 	}
