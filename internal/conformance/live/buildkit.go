@@ -1,19 +1,20 @@
 package live
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/tonistiigi/fsutil"
 
 	"github.com/stagewright/stagewright/internal/conformance"
 )
@@ -23,27 +24,35 @@ type buildError struct{ message string }
 
 func (e *buildError) Error() string { return e.message }
 
-// build builds a case, which was written to dir, and returns its images, one a platform; they are valid as long as out is there. The error is a *buildError
-// when BuildKit says so.
+// build builds a case, which was written to dir, and returns its images, one a platform; they are valid as long as out is there. The error is
+// a *buildError when BuildKit says so.
 func (d *daemon) build(ctx context.Context, c *conformance.Case, dir, out string) ([]v1.Image, error) {
-	args := []string{
-		"--addr", d.address(), "build", "--progress=plain", "--frontend=dockerfile.v0",
-		"--output=type=oci,tar=false,dest=" + out,
-	}
-	args = append(args, d.caseArgs(c, dir)...)
-	secrets, err := secretArgs(c, dir)
+	conn, err := client.New(ctx, d.address())
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, d.path("bin", "buildctl"), append(args, secrets...)...)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if message, ok := failure(log.String()); ok && errors.As(err, &exit) {
-			return nil, &buildError{message}
+	defer conn.Close()
+	options := client.SolveOpt{
+		Frontend:      "dockerfile.v0",
+		FrontendAttrs: map[string]string{},
+		LocalMounts:   map[string]fsutil.FS{},
+		// BuildKit updates what it has of the context of an earlier build with the same key: cases must not share it.
+		SharedKey: dir,
+		Exports:   []client.ExportEntry{{Type: client.ExporterOCI, Attrs: map[string]string{"tar": "false"}, OutputDir: out}},
+	}
+	if err := addCase(&options, c, dir); err != nil {
+		return nil, err
+	}
+	progress := make(chan *client.SolveStatus)
+	go func() {
+		for range progress {
 		}
-		return nil, fmt.Errorf("buildctl: %w\n%s", err, log.Bytes())
+	}()
+	if _, err := conn.Solve(ctx, nil, options, progress); err != nil {
+		if strings.HasPrefix(err.Error(), "failed to solve") && ctx.Err() == nil {
+			return nil, &buildError{portable(err.Error())}
+		}
+		return nil, err
 	}
 	index, err := layout.ImageIndexFromPath(out)
 	if err != nil {
@@ -84,18 +93,6 @@ func imagesOf(index v1.ImageIndex) ([]v1.Image, error) {
 	return images, nil
 }
 
-// failure finds the message behind the log of buildctl.
-func failure(log string) (string, bool) {
-	i := strings.LastIndex(log, "\nerror: ")
-	if i < 0 {
-		if !strings.HasPrefix(log, "error: ") {
-			return "", false
-		}
-		return portable(strings.TrimPrefix(log, "error: ")), true
-	}
-	return portable(log[i+len("\nerror: "):]), true
-}
-
 var (
 	refName  = regexp.MustCompile(`of ref [^ ]+: `)
 	mountDir = regexp.MustCompile(`/[^ ]*/cachemounts/buildkit[0-9]+`)
@@ -106,62 +103,62 @@ func portable(message string) string {
 	return mountDir.ReplaceAllString(refName.ReplaceAllString(message, "of REF: "), "ROOT")
 }
 
-func (d *daemon) caseArgs(c *conformance.Case, dir string) []string {
+// addCase adds what a case asks for.
+func addCase(options *client.SolveOpt, c *conformance.Case, dir string) error {
 	contextDir := filepath.Join(dir, "context")
 	dockerfileDir := dir
 	if _, err := os.Stat(filepath.Join(dir, c.File)); err != nil {
 		dockerfileDir = contextDir
 	}
-	args := []string{"--local=context=" + contextDir, "--local=dockerfile=" + dockerfileDir}
-	opt := func(name, value string) { args = append(args, "--opt="+name+"="+value) }
-	opt("filename", c.File)
-	opt("platform", c.Platform)
+	mounts := map[string]string{"context": contextDir, "dockerfile": dockerfileDir}
+	attrs := options.FrontendAttrs
+	attrs["filename"] = c.File
+	attrs["platform"] = c.Platform
 	if c.Target != "" {
-		opt("target", c.Target)
+		attrs["target"] = c.Target
 	}
 	if _, syntax, _, ok := parser.DetectSyntax(c.Dockerfile); ok {
-		opt("cmdline", syntax) // the frontend inside the daemon takes it for what the syntax line names
+		attrs["cmdline"] = syntax // the frontend inside the daemon takes it for what the syntax line names
 	}
 	for _, a := range c.Args {
-		opt("build-arg:"+a.Name, a.Value)
+		attrs["build-arg:"+a.Name] = a.Value
 	}
 	for _, l := range c.Labels {
-		opt("label:"+l.Name, l.Value)
+		attrs["label:"+l.Name] = l.Value
 	}
 	if len(c.Hosts) > 0 {
 		var hosts []string
 		for _, h := range c.Hosts {
 			hosts = append(hosts, h.Name+"="+h.Value)
 		}
-		opt("add-hosts", strings.Join(hosts, ","))
+		attrs["add-hosts"] = strings.Join(hosts, ",")
 	}
 	if c.Network != "" {
-		opt("force-network-mode", c.Network)
+		attrs["force-network-mode"] = c.Network
 	}
 	for i, named := range c.Contexts {
-		if strings.Contains(named.Value, "://") {
-			opt("context:"+named.Name, named.Value)
-			continue
+		switch {
+		case strings.Contains(named.Value, "://"):
+			attrs["context:"+named.Name] = named.Value
+		case strings.HasPrefix(named.Value, conformance.Registry+"/"):
+			attrs["context:"+named.Name] = "docker-image://" + named.Value
+		default:
+			local := fmt.Sprintf("named%d", i)
+			attrs["context:"+named.Name] = "local:" + local
+			mounts[local] = filepath.Join(dir, filepath.FromSlash(named.Value))
 		}
-		if strings.HasPrefix(named.Value, conformance.Registry+"/") {
-			opt("context:"+named.Name, "docker-image://"+named.Value)
-			continue
-		}
-		local := fmt.Sprintf("named%d", i)
-		opt("context:"+named.Name, "local:"+local)
-		args = append(args, "--local="+local+"="+filepath.Join(dir, filepath.FromSlash(named.Value)))
 	}
-	return args
-}
-
-func secretArgs(c *conformance.Case, dir string) ([]string, error) {
-	var args []string
-	for i, s := range c.Secrets {
-		path := filepath.Join(dir, fmt.Sprintf("secret%d", i))
-		if err := os.WriteFile(path, []byte(s.Value), 0o600); err != nil {
-			return nil, err
+	for name, path := range mounts {
+		mount, err := fsutil.NewFS(path)
+		if err != nil {
+			return err
 		}
-		args = append(args, "--secret=id="+s.Name+",src="+path)
+		options.LocalMounts[name] = mount
 	}
-	return args, nil
+	secrets := map[string][]byte{}
+	for _, s := range c.Secrets {
+		secrets[s.Name] = []byte(s.Value)
+	}
+	options.Session = append(options.Session, secretsprovider.FromMap(secrets))
+	return nil
 }
