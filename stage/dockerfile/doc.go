@@ -1,5 +1,5 @@
-// Package dockerfile reads Dockerfiles into stages and checks them with
-// BuildKit's rules.
+// Package dockerfile reads Dockerfiles into stages, checks them with BuildKit's
+// rules, and writes stages as Go source or as a Dockerfile.
 //
 // Start with [Parse] and [File.Target]: the stage value that they give is built
 // like one that was written in Go.
@@ -30,6 +30,12 @@
 // Parse reports every mistake at once as [stage.Errors]: each has the line, the
 // column, and what to write instead. [File.Warnings] and [File.Lint] are docker
 // build --check; a comment "# check=skip=RULE;error=true" counts as there.
+//
+// # What is written
+//
+// [GoSource] writes the stages of a graph as a Go program or function, [Write] as a
+// Dockerfile. Both keep names, arguments and the variables in texts, and make the same
+// graph again; what the other language cannot say is reported, all of it at once.
 //
 // # Limits and concurrency
 //

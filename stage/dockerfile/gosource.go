@@ -35,7 +35,7 @@ type GoOptions struct {
 // reported, all of it at once, as a [stage.Errors] of [UnsupportedError]s: steps that are
 // Go functions, checks of arguments that are.
 func GoSource(g *stage.Graph, o GoOptions) ([]byte, error) {
-	w := &goWriter{program: readProgram(g), ids: newIdentifiers(), imports: map[string]bool{"github.com/stagewright/stagewright/stage": true}}
+	w := &goWriter{program: readProgram(g), imports: map[string]bool{"github.com/stagewright/stagewright/stage": true}}
 	if o.Package == "" {
 		o.Package = "main"
 	}
@@ -48,8 +48,13 @@ func GoSource(g *stage.Graph, o GoOptions) ([]byte, error) {
 	if !isPackage(o.Package) || !isPackage(o.Func) || o.Package == "main" && (o.Func == "main" || o.Func == "init") {
 		return nil, fmt.Errorf("dockerfile: package %q and function %q: want names of Go", o.Package, o.Func)
 	}
+	names := reserved
+	if o.Package == "main" && len(w.targets) > 1 {
+		names += reservedInMain
+	}
+	w.ids = newIdentifiers(names)
 	w.ids[o.Func] = true
-	w.triggers, w.asksTarget = hasTriggers(g), w.asks("TARGETSTAGE")
+	w.triggers, w.asksTarget = w.hasTriggers(), w.asks("TARGETSTAGE")
 	w.prepare()
 	body := w.body()
 	if o.Package == "main" && len(w.params) > 0 {
@@ -105,7 +110,7 @@ func (w *goWriter) prepare() {
 		}
 		c.name = w.ids.name(name, suffix)
 	}
-	if len(w.targets) == 1 && w.refers(w.targets[0]) == 0 {
+	if len(w.targets) == 1 && !w.targets[0].used {
 		w.result = w.targets[0]
 	}
 	count := map[stage.DockerRules]int{}
@@ -136,22 +141,6 @@ func (w *goWriter) rulesOf(c *piece) stage.DockerRules {
 		r.Target = ""
 	}
 	return r
-}
-
-// refers counts what refers to a piece.
-func (w *goWriter) refers(to *piece) int {
-	n := 0
-	for _, c := range w.pieces {
-		if c.below == to {
-			n++
-		}
-		for _, s := range w.needs(c.value, c.parts) {
-			if w.piece(s) == to {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // body is the text of the function.
@@ -293,11 +282,17 @@ func (w *goWriter) asks(name string) bool {
 	})
 }
 
-// hasTriggers reports whether a base of the graph has ONBUILD instructions.
-func hasTriggers(g *stage.Graph) bool {
-	return slices.ContainsFunc(g.Steps(), func(s *stage.Step) bool {
+// hasTriggers reports whether a base has ONBUILD instructions.
+func (w *goWriter) hasTriggers() bool {
+	registers := func(op stage.WrittenOp) bool {
+		config, ok := op.Op.(*stage.ConfigOp)
+		return ok && config.Instruction == "ONBUILD"
+	}
+	inStage := func(s stage.Stage) bool { return slices.ContainsFunc(s.Parts().Ops, registers) }
+	inImage := func(s *stage.Step) bool {
 		base, ok := s.Op.(*stage.BaseOp)
-		config, isConfig := s.Op.(*stage.ConfigOp)
-		return ok && len(base.File.Config.OnBuild) > 0 || isConfig && config.Instruction == "ONBUILD"
-	})
+		return ok && len(base.File.Config.OnBuild) > 0
+	}
+	return slices.ContainsFunc(w.graph.Steps(), inImage) ||
+		slices.ContainsFunc(w.pieces, func(c *piece) bool { return slices.ContainsFunc(w.begins(c.value, c.parts), inStage) })
 }

@@ -158,7 +158,14 @@ func TestGoSource(t *testing.T) {
 				t.Fatal(err)
 			}
 			goldenPart(t, "written", name, "main.go", program)
-			writeFile(t, filepath.Join(dir, "programs", name, "main.go"), program)
+			writeFile(t, filepath.Join(dir, "programs", "file-"+name, "main.go"), program)
+		case len(c.targets) > 1:
+			program, err := dockerfile.GoSource(g, dockerfile.GoOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			goldenPart(t, "stages", c.name, "main.go", program)
+			writeFile(t, filepath.Join(dir, "programs", c.name, "main.go"), program)
 		case !strings.Contains(c.name, "/"):
 			goldenPart(t, "stages", c.name, "source.go", bytes.ReplaceAll(source, []byte(function), []byte("Make")))
 		}

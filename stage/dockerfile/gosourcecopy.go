@@ -82,7 +82,7 @@ func (w *goWriter) copyOptions(c *piece, op *stage.CopyOp) []string {
 	flag("KeepModes", op.Keep)
 	for _, f := range op.Inline {
 		name := "Inline"
-		if f.Expand {
+		if f.Expand && strings.ContainsAny(string(f.Content), "$\\") {
 			name = "InlineText"
 		}
 		options = append(options, "stage."+name+"("+goString(f.Name)+", "+goString(string(f.Content))+")")

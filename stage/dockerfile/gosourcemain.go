@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -35,10 +36,12 @@ for _, a := range os.Args[1:] {
 	if len(w.targets) > 1 {
 		w.imports["errors"] = true
 		names := make([]string, len(w.targets))
-		calls := make([]string, len(w.targets))
+		var calls []string
 		for i, c := range w.targets {
-			names[i] = c.name
-			calls[i] = fmt.Sprintf("build(ctx, %s, %q%s),\n", c.name, "out/"+c.name, argument)
+			if names[i] = "_"; !slices.Contains(w.targets[:i], c) {
+				names[i] = c.name
+				calls = append(calls, fmt.Sprintf("build(ctx, %s, %q%s),\n", c.name, "out/"+c.name, argument))
+			}
 		}
 		args += fmt.Sprintf("ctx := context.Background()\n%s := %s()\n", strings.Join(names, ", "), o.Func)
 		call = "errors.Join(\n" + strings.Join(calls, "") + ")"

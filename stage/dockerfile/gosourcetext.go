@@ -30,6 +30,9 @@ func goString(s string) string {
 		if parts := breakText(s); len(parts) > 1 {
 			return concat(parts, "")
 		}
+		if parts := breakCommand(s); len(parts) > 1 {
+			return concat(parts, "")
+		}
 	}
 	return goLine(s)
 }
@@ -65,12 +68,25 @@ func concat(parts []string, last string) string {
 }
 
 // breakText breaks a long line where it was broken before: a line that goes on in the
-// next one of a Dockerfile leaves several blanks.
+// next one of a Dockerfile leaves several blanks, of which the first one ends it.
 func breakText(s string) []string {
 	var parts []string
 	start := 0
-	for i := 1; i < len(s); i++ {
-		if isBlank(s[i]) && i+1 < len(s) && isBlank(s[i+1]) && !isBlank(s[i-1]) {
+	for i := 1; i+1 < len(s); i++ {
+		if isBlank(s[i]) && isBlank(s[i+1]) && !isBlank(s[i-1]) {
+			parts = append(parts, s[start:i+1])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:])
+}
+
+// breakCommand breaks a long line of a shell behind "&&" and ";".
+func breakCommand(s string) []string {
+	var parts []string
+	start := 0
+	for i := 2; i < len(s); i++ {
+		if s[i-1] == ' ' && (s[i-2] == ';' || strings.HasSuffix(s[:i-1], "&&")) && i-start > textWidth/2 {
 			parts = append(parts, s[start:i])
 			start = i
 		}
@@ -119,14 +135,16 @@ func goBytes(n int64) string {
 // identifiers hands out names that are free.
 type identifiers map[string]bool
 
-// reserved are the names that mean something else in the source.
-const reserved = "any append arg args bool build byte cap clear close complex complex128 complex64 comparable context copy ctx delete docker dockerfile err error errors " +
-	"false float32 float64 fs imag image int int16 int32 int64 int8 iota io layout len main make max min new nil os panic platform print println real recover " +
-	"res rune stage stagewright string strings time true uint uint16 uint32 uint64 uint8 uintptr init"
+// reserved are the names that mean something else in the function.
+const reserved = "any append arg bool byte cap clear close complex copy delete docker error false fs int io iota len make max min new nil panic platform print println " +
+	"real recover rune s stage string time true init"
 
-func newIdentifiers() identifiers {
+// reservedInMain are those that mean something else where the function is called.
+const reservedInMain = " args build context ctx err errors fmt os stagewright"
+
+func newIdentifiers(names string) identifiers {
 	ids := identifiers{}
-	for name := range strings.FieldsSeq(reserved) {
+	for name := range strings.FieldsSeq(names) {
 		ids[name] = true
 	}
 	return ids

@@ -126,26 +126,11 @@ func (w *fileWriter) nameStages() {
 		case c.parts.Named != "" && c.below == nil && len(c.ops) == 0:
 			c.name = strings.ToLower(c.parts.Named)
 			w.aliases[c] = c.name
-		case len(w.targets) > 1 || w.needed(c):
+		case len(w.targets) > 1 || c.used:
 			c.name = free("stage"+strconv.Itoa(number), true)
 			number++
 		}
 	}
-}
-
-// needed reports whether another piece refers to one.
-func (w *fileWriter) needed(to *piece) bool {
-	for _, c := range w.pieces {
-		if c.below == to {
-			return true
-		}
-		for _, s := range w.needs(c.value, c.parts) {
-			if w.piece(s) == to {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // findSteps pairs the operations of a stage with the steps that they became.

@@ -123,15 +123,7 @@ func (w *fileWriter) runBodies(op *stage.RunOp) []string {
 
 // continued is a command on several lines, which are joined when they are read.
 func (w *fileWriter) continued(parts []string) string {
-	var b strings.Builder
-	for i, part := range parts {
-		if i > 0 {
-			b.WriteString(" " + string(w.escape) + "\n")
-			part = part[1:] // the blank before the escape character
-		}
-		b.WriteString(part)
-	}
-	return b.String()
+	return strings.Join(parts, string(w.escape)+"\n")
 }
 
 // isRun reports whether an instruction runs what an operation does.

@@ -18,6 +18,7 @@ type program struct {
 	pieces    []*piece // each after those that it needs
 	targets   []*piece
 	ends      map[end]*piece
+	values    map[stage.Stage]*piece // those that were asked for
 	problems  problems
 }
 
@@ -30,6 +31,7 @@ type piece struct {
 	ops   []stage.WrittenOp
 	end   end
 	last  bool // nothing of its stage goes on from it
+	used  bool // another piece refers to it
 	name  string
 }
 
@@ -56,7 +58,7 @@ type family struct {
 
 // readProgram takes the targets of a graph apart.
 func readProgram(g *stage.Graph) *program {
-	p := &program{graph: g, ends: map[end]*piece{}}
+	p := &program{graph: g, ends: map[end]*piece{}, values: map[stage.Stage]*piece{}}
 	for _, t := range g.Targets() {
 		if !slices.Contains(p.platforms, t.Platform) {
 			p.platforms = append(p.platforms, t.Platform)
@@ -104,7 +106,14 @@ func endOf(s stage.Stage, parts stage.Parts) end {
 }
 
 // piece is the one that ends where a stage does.
-func (p *program) piece(s stage.Stage) *piece { return p.ends[endOf(s, s.Parts())] }
+func (p *program) piece(s stage.Stage) *piece {
+	c, ok := p.values[s]
+	if !ok {
+		c = p.ends[endOf(s, s.Parts())]
+		p.values[s] = c
+	}
+	return c
+}
 
 func (f *family) add(s stage.Stage, parts stage.Parts, at end) {
 	f.values = append(f.values, s)
@@ -160,23 +169,33 @@ func (p *program) sort(pieces []*piece) {
 			return
 		}
 		done[c] = true
-		if c.below != nil {
-			visit(c.below)
-		} else {
-			for _, s := range p.begins(c.value, c.parts) {
-				visit(p.piece(s))
-			}
-		}
-		for _, op := range c.ops {
-			for _, s := range stagesOf(op.Op) {
-				visit(p.piece(s))
-			}
+		for _, below := range p.below(c) {
+			below.used = true
+			visit(below)
 		}
 		p.pieces = append(p.pieces, c)
 	}
 	for _, c := range pieces {
 		visit(c)
 	}
+}
+
+// below are the pieces that a piece refers to.
+func (p *program) below(c *piece) []*piece {
+	var list []*piece
+	if c.below != nil {
+		list = append(list, c.below)
+	} else {
+		for _, s := range p.begins(c.value, c.parts) {
+			list = append(list, p.piece(s))
+		}
+	}
+	for _, op := range c.ops {
+		for _, s := range stagesOf(op.Op) {
+			list = append(list, p.piece(s))
+		}
+	}
+	return list
 }
 
 // needs are the stages that a stage refers to.
