@@ -24,6 +24,18 @@ type compatible struct {
 	whole bool
 }
 
+// of is attributes.of, less the extended attributes that BuildKit writes to no layer: all
+// but those of capabilities(7).
+func (c *compatible) of(n *tree.Node) tree.Meta {
+	m := c.attributes.of(n)
+	if slices.ContainsFunc(m.Xattrs, isDropped) {
+		m.Xattrs = slices.DeleteFunc(slices.Clone(m.Xattrs), isDropped)
+	}
+	return m
+}
+
+func isDropped(x tree.Xattr) bool { return x.Name != "security.capability" }
+
 // made is the metadata of directories that are made on the way.
 func (c *compatible) made() tree.Meta {
 	m := c.parent()

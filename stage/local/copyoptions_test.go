@@ -97,7 +97,7 @@ func TestCopyCompatible(t *testing.T) {
 		{"unknown owners", withUsers.Copy("a.txt", "/1", stage.Chown("nobody")).Copy("a.txt", "/2", stage.Chown("web:nobody")).Copy("a.txt", "/3", stage.Chown("web:log")).Copy("a.txt", "/4", stage.Chown("7")).Copy("a.txt", "/5", stage.Chown("web:")).Copy("a.txt", "/6", stage.Chown(":log")),
 			"0644 0:0 1\n0644 33:44 2\n0644 33:50 3\n0644 7:7 4\n0644 33:44 5\n0644 0:50 6\n" + strings.TrimSuffix(users, "\n")},
 		{"working directory of a number", docker().User("7").Workdir("/w/x"), "0755 7:7 w/\n0755 7:7 w/x/"},
-		{"working directory of nobody known", docker().User("nobody").Workdir("/w"), "0755 0:0 w/"},
+		{"working directory of nobody known", docker().Mkdir("/v").User("nobody").Workdir("/w"), "0755 0:0 v/\n0755 0:0 w/"},
 		{"link is dropped with a mode", docker().Mkdir("/r").Symlink("r", "/l").Copy("a.txt", "/l/", stage.Link(), stage.Chmod("600")), "0777 0:0 l -> r\n0755 0:0 r/\n0600 0:0 r/a.txt"},
 		{"link over a link", docker().Mkdir("/r").Symlink("r", "/l").Copy("a.txt", "/l/", stage.Link()), "0755 0:0 l/\n0644 0:0 l/a.txt\n0755 0:0 r/"},
 		{"parents", docker().Copy("d/sub/*.txt", "/o/", stage.Parents()).Copy("d/./**/y", "/p", stage.Parents()), "0755 0:0 o/\n0755 0:0 o/d/\n0755 0:0 o/d/sub/\n0644 0:0 o/d/sub/z.txt\n0755 0:0 p/\n0755 0:0 p/sub/\n0644 0:0 p/sub/y"},
@@ -126,8 +126,9 @@ func TestCopyCompatibleMistakes(t *testing.T) {
 		{"file onto a directory", docker().Mkdir("/o/main.go").Copy("src", "/o"), `cannot replace to directory`},
 		{"directory onto a file", docker().File("/o", "").Copy("src", "/o"), `cannot copy to non-directory`},
 		{"directory onto a nested link", docker().Mkdir("/t").Symlink("/t", "/o/src").Copy(".", "/o", stage.Exclude("broken")), `cannot copy to non-directory`},
-		{"link with a name", docker().Copy("a.txt", "/", stage.Link(), stage.Chown("web")), "use numbers"},
-		{"strict link with a name", stage.Scratch().Copy("a.txt", "/", stage.Link(), stage.Chown("web")), "use numbers"},
+		{"a name where nothing is", docker().Copy("a.txt", "/", stage.Chown("web")), `"web"`},
+		{"a user where nothing is", docker().User("web").Workdir("/w"), `"web"`},
+		{"parents of everything", docker().Copy(".", "/o/", stage.Parents()), "copy it without"},
 		{"no archive", stage.Scratch().Copy("a.txt", "/", stage.UnpackArchive()), "no tar archive"},
 	} {
 		_, err := e.Execute(t.Context(), compile(t, test.s), stage.Request{Context: stage.Dir(context)})

@@ -93,7 +93,7 @@ func (s *session) copied(step *stage.Step, op *stage.CopyOp, inputs []*tree.Node
 	}
 	for _, file := range op.Inline {
 		n := tree.NewFile(tree.Meta{Mode: 0o644}, sha256.Sum256(file.Content), int64(len(file.Content)), 0)
-		list = append(list, found{name: file.Name, node: n})
+		list = append(list, found{name: file.Name, node: n, inline: true})
 	}
 	return list, nil
 }
@@ -120,7 +120,7 @@ func (s *session) copyAttributes(ctx context.Context, d *demand, step *stage.Ste
 
 // unpack unpacks what was found, if the copy asks for that and it is an archive.
 func (s *session) unpack(ctx context.Context, d *demand, step *stage.Step, op *stage.CopyOp, f found, to placer, pack *packWriter) (bool, error) {
-	if op.Unpack == stage.UnpackNever {
+	if op.Unpack == stage.UnpackNever || f.inline {
 		return false, nil
 	}
 	must := op.Unpack == stage.UnpackAlways && !op.Compatible
@@ -133,6 +133,9 @@ func (s *session) unpack(ctx context.Context, d *demand, step *stage.Step, op *s
 	open, err := s.locateCopied(ctx, d, step, op, f.node.Content())
 	if err != nil {
 		return false, err
+	}
+	if open == nil {
+		return false, fmt.Errorf("local: content of %q: %w", f.name, errMissing)
 	}
 	a := &archive{name: f.name, open: open, pack: pack}
 	switch ok, err := a.is(); {
@@ -179,7 +182,8 @@ func layOneOver(e *tree.Editor, graft *tree.Graft, n *tree.Node, at string) erro
 }
 
 func (s *session) accounts(ctx context.Context, d *demand, id int, root *tree.Node) accounts {
-	return accounts{root: root, open: func(digest tree.Digest) (rc readCloser, err error) {
+	base, ok := s.steps[s.below(id)].Op.(*stage.BaseOp)
+	return accounts{root: root, empty: ok && base.Ref == "", open: func(digest tree.Digest) (rc readCloser, err error) {
 		open, err := s.locate(ctx, d, id, digest)
 		if err != nil {
 			return nil, err

@@ -32,7 +32,7 @@ type layerRecord struct {
 func (s *session) layer(ctx context.Context, d *demand, id int) (*layerRecord, error) {
 	return get(ctx, s, d, task{kind: kindLayer, step: id}, func(ctx context.Context, d *demand) (*layerRecord, error) {
 		o, err := s.outcome(ctx, d, id)
-		if err != nil || len(o.changes) == 0 {
+		if err != nil || len(o.changes) == 0 && !alwaysLayer(s.steps[id].Op) {
 			return nil, err
 		}
 		// An independent step's changes have all directories above them.

@@ -21,6 +21,8 @@ type accounts struct {
 	open tree.Opener
 	// independent says that no files are looked at, so that only numbers are known.
 	independent bool
+	// empty says that there are no files at all, where BuildKit looks no name up.
+	empty bool
 }
 
 // find calls yield with the fields of each line of a colon separated file until
@@ -157,6 +159,8 @@ func (a accounts) compatibleOwner(spec string) (*owner, error) {
 		return nil, err
 	} else if ok {
 		o = owner{id, id}
+	} else if a.empty {
+		return nil, fmt.Errorf("no user %q: the stage is empty", name)
 	} else if err := a.find("etc/passwd", 1, func(f []string) bool {
 		if f[0] == name {
 			o = owner{lenientID(f, 2), lenientID(f, 3)}
@@ -172,6 +176,8 @@ func (a accounts) compatibleOwner(spec string) (*owner, error) {
 		return nil, err
 	} else if ok {
 		o.gid = id
+	} else if a.empty {
+		return nil, fmt.Errorf("no group %q: the stage is empty", group)
 	} else if err := a.find("etc/group", 1, func(f []string) bool {
 		if f[0] == group {
 			o.gid = lenientID(f, 2)

@@ -14,9 +14,10 @@ import (
 
 // found is one file or directory that a source path selects.
 type found struct {
-	name string     // the path as matched; its last element names the copy
-	at   string     // where it is in the source, after following links
-	node *tree.Node // without what is left out; never a symbolic link
+	name   string     // the path as matched; its last element names the copy
+	at     string     // where it is in the source, after following links
+	node   *tree.Node // without what is left out; never a symbolic link
+	inline bool       // its content is in the operation
 	// above are the directories of name, of a copy that keeps them.
 	above []*tree.Node
 	// passage are the directories below node that are only there for the sake of what is

@@ -25,7 +25,10 @@ func (p picker) pickCompatible(root *tree.Node, pattern string) ([]found, error)
 	if p.parents {
 		before, after := cutPivot(pattern)
 		if after == "." {
-			after = ""
+			// Nothing matches the pattern that BuildKit makes of it.
+			if after = ""; !hasWildcard(before) {
+				return nil, fmt.Errorf("path %q (\"/\"): BuildKit finds nothing of it with --parents; copy it without: %w", pattern, fs.ErrNotExist)
+			}
 		}
 		if sel.include, err = patternmatcher.New([]string{after}); err != nil {
 			return nil, fmt.Errorf("pattern %q: %w", after, err)

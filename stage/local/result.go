@@ -137,6 +137,30 @@ func (s *session) units(chain []int) []unit {
 	return list
 }
 
+// alwaysLayer reports whether an operation has a layer also when it changes nothing: as
+// with BuildKit, of what is written as in a Dockerfile.
+func alwaysLayer(op stage.Op) bool {
+	switch op := op.(type) {
+	case *stage.CopyOp:
+		return op.Compatible
+	case *stage.RunOp:
+		return op.Compatible
+	case *stage.WorkdirOp:
+		return op.Compatible && op.Path != "/"
+	}
+	return false
+}
+
+// historyText is the line of a unit's history: marked when it has a layer, which
+// BuildKit does not do with WORKDIR.
+func (s *session) historyText(u unit, layer *layerRecord) string {
+	step := s.steps[u.step]
+	if op, ok := step.Op.(*stage.WorkdirOp); layer == nil || ok && op.Compatible {
+		return step.History
+	}
+	return step.History + " # buildkit"
+}
+
 // hasLayer reports whether a unit can have a layer.
 func (s *session) hasLayer(u unit) bool { return u.since >= 0 || changesFiles(s.steps[u.step].Op) }
 
@@ -161,11 +185,10 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 	file.Author = cmp.Or(s.steps[id].Author, file.Author)
 	var list []v1.Layer
 	for i, u := range units {
-		by := s.steps[u.step].History
 		if layers[i] != nil {
 			list = append(list, layers[i].image(s.opts.Store))
-			by += " # buildkit"
 		}
+		by := s.historyText(u, layers[i])
 		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layers[i] == nil})
 	}
 	return image.New(image.Spec{Base: baseImg, Layers: list, File: file})
