@@ -207,8 +207,8 @@ func IsCommit(ref string) bool {
 
 // CheckChecksum reports why a text cannot be the beginning of a commit's name.
 func CheckChecksum(sum string) error {
-	if strings.Trim(sum, "0123456789abcdefABCDEF") != "" || len(sum) > 64 || len(sum) < 7 {
-		return fmt.Errorf("checksum %q; want 7 to 64 hexadecimal digits of a commit", sum)
+	if strings.Trim(sum, "0123456789abcdefABCDEF") != "" || len(sum) > 64 || sum == "" {
+		return fmt.Errorf("checksum %q; want the hexadecimal digits of a commit, or the first of them", sum)
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func TestChecksRefuseWhatGitWouldTakeForSomethingElse(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for sum, ok := range map[string]bool{"deadbee": true, "DEADBEEF": true, "dead": false, "": false, "sha256:abcdef1": false} {
+	for sum, ok := range map[string]bool{"deadbee": true, "DEADBEEF": true, "dead": true, "": false, "xyz": false, "sha256:abcdef1": false} {
 		if (CheckChecksum(sum) == nil) != ok {
 			t.Errorf("checksum %q: taken is not %v", sum, ok)
 		}

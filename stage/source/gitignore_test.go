@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,6 +140,17 @@ func TestGitIgnoreBesideDockerignore(t *testing.T) {
 // FuzzGitIgnore: no rules make the parser panic or the matcher slow, and a rule that
 // has no wildcard matches itself.
 func FuzzGitIgnore(f *testing.F) {
+	cases, err := filepath.Glob("testdata/gitignore/*.txt")
+	if err != nil || len(cases) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, c := range cases {
+		text, err := os.ReadFile(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), "src/deep/er/a.log")
+	}
 	f.Add("*.log\n!keep.log\n/a/**/b\n", "a/x/b")
 	f.Add("[[:alpha:]-z]\\", "q")
 	f.Add("**/**/**/**/***?[!a-", "a/b/c/d/e/f")
@@ -155,4 +167,55 @@ func FuzzGitIgnore(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestGitIgnoreRandomly compares made-up rules on made-up trees with git.
+func TestGitIgnoreRandomly(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("the program git is not installed")
+	}
+	const rounds = 25
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		pick := func(parts ...string) string { return parts[r.IntN(len(parts))] }
+		var text strings.Builder
+		dirs := []string{""}
+		for range 12 {
+			dir := pick(dirs...)
+			name := dir + pick("a", "b", "ab", "c.o", "bb", "a-b", "[a", "a b")
+			if slices.Contains(dirs, name+"/") || strings.Contains(text.String(), "f "+name+" ") || strings.Contains(name, " ") {
+				continue
+			}
+			if r.IntN(3) == 0 {
+				dirs = append(dirs, name+"/")
+			} else {
+				text.WriteString("f " + name + " x\n")
+			}
+		}
+		for _, dir := range dirs {
+			if dir != "" {
+				text.WriteString("f " + dir + "z x\n")
+			}
+			if dir != "" && r.IntN(2) == 0 {
+				continue
+			}
+			text.WriteString("rules " + dir + ".gitignore\n")
+			for range 1 + r.IntN(4) {
+				line := pick("", "", "!") + pick("", "", "/", "**/", "*/")
+				for range 1 + r.IntN(4) {
+					line += pick("a", "b", "*", "?", "/", "**", "[ab]", "[!b]", "\\a", ".o", "/**/", "z")
+				}
+				text.WriteString(line + pick("", "", "/", "/**", " ") + "\n")
+			}
+			text.WriteString(".\n")
+		}
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			dir := t.TempDir()
+			plantRules(t, dir, text.String())
+			checkAgainstGit(t, dir)
+			if t.Failed() {
+				t.Log(text.String())
+			}
+		})
+	}
 }
