@@ -116,7 +116,7 @@ func (c *compiler) baseState(ref string, p platform.Platform, label string, at m
 		return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 	}
 	cfg := base.File.Config.Clone()
-	if known && !slices.ContainsFunc(cfg.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+	if known && p.OS != "windows" && !slices.ContainsFunc(cfg.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
 		cfg.Env = append(cfg.Env, defaultPath)
 	}
 	if cfg.WorkingDir != "" && !path.IsAbs(cfg.WorkingDir) { // an empty one stays so, which means "/"

@@ -333,6 +333,9 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 		c.fail(r.at, c.label(r), "", r.err, "")
 		return lost
 	}
+	if r.rules != nil {
+		c.globalScope(r, target, true) // an ARG before FROM that cannot be expanded is a mistake for every stage
+	}
 	if r.pinText != "" {
 		if _, err := c.pin(r, target, true); err != nil {
 			c.fail(r.at, c.label(r), "FROM --platform="+r.pinText, err, "")
@@ -362,6 +365,9 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 		return c.inherit(head, target)
 	case r.scratch:
 		cfg := &image.Config{WorkingDir: "/", Env: []string{defaultPath}}
+		if p.OS == "windows" {
+			cfg = &image.Config{WorkingDir: `\`}
+		}
 		st := &state{scope: scope{cfg: cfg}}
 		st.takeEnv()
 		st.step = c.add(&Step{Stage: c.label(r), Platform: p, Op: &BaseOp{}, Parent: -1, Config: cfg, Text: "FROM scratch", at: r.at})

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// MountSetting sets a property of a mount by a text, in the words of RUN --mount: "type", "ro",
+// MountSetting sets a property of a mount by a text, in the words of RUN --mount: "type", "readonly" or "ro",
 // "rw", "required", "size", "sharing", "mode", "uid", "gid". The text may use ${NAME}
 // of arguments and environment, which the other options cannot; one that is wrong is
 // reported by Compile. "size" takes a number with a binary unit: "64m", "1GiB".
@@ -47,11 +47,11 @@ func (m *Mount) set(name, value string) error {
 			return nil
 		}
 		return fmt.Errorf("%q; want bind, cache, tmpfs, secret or ssh", value)
-	case "ro", "rw":
+	case "ro", "readonly", "rw", "readwrite":
 		var yes bool
 		if yes, err = strconv.ParseBool(value); err == nil {
-			m.Writable = m.Type == MountBind && yes == (name == "rw")
-			m.ReadOnly = m.Type == MountCache && yes == (name == "ro")
+			read := yes == (name == "ro" || name == "readonly")
+			m.Writable, m.ReadOnly = m.Type == MountBind && !read, m.Type == MountCache && read
 		}
 	case "required":
 		var yes bool

@@ -3,6 +3,7 @@ package dockerfile
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -32,7 +33,8 @@ func (w Warning) String() string { return fmt.Sprintf("%s: %s: %s", w.Pos, w.Rul
 // every stage for this machine's platform, with the defaults of all arguments and
 // without a look at base images.
 type LintOptions struct {
-	// Target is the stage whose needs are checked; empty means every stage.
+	// Target is the name or the number of the stage whose needs are checked; empty means
+	// every stage.
 	Target string
 	// Args are the values of build arguments.
 	Args arg.Values
@@ -85,6 +87,9 @@ func (f *File) Lint(ctx context.Context, o LintOptions) ([]Warning, error) {
 		}
 	} else {
 		i, err := f.index(o.Target)
+		if n, e := strconv.Atoi(o.Target); err != nil && e == nil && n >= 0 && n < len(f.stages) {
+			i, err = n, nil
+		}
 		if err != nil {
 			return nil, err
 		}

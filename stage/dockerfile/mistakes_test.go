@@ -60,7 +60,7 @@ func report(text string) string {
 	if err != nil {
 		return err.Error()
 	}
-	s, err := f.Target("0")
+	s, err := f.Numbered(0)
 	if err != nil {
 		return err.Error()
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/stagewright/stagewright/stage"
 )
 
-// Stages returns the names of the stages in the order of the file: what a target
-// can be. A stage without a name has its number instead, counted from 0.
+// Stages returns the names of the stages in the order of the file: what [File.Target]
+// takes. A stage without a name has its number instead, counted from 0: what
+// [File.Numbered] takes.
 func (f *File) Stages() []string {
 	names := make([]string, len(f.stages))
 	for i, s := range f.stages {
@@ -23,8 +24,8 @@ func (f *File) Stages() []string {
 	return names
 }
 
-// index finds a stage by the name or number of a target; "" is the last one. Of
-// two stages with one name the later counts.
+// index finds a stage by the name of a target; "" is the last one. Of two stages with
+// one name the later counts.
 func (f *File) index(target string) (int, error) {
 	if target == "" {
 		return len(f.stages) - 1, nil
@@ -32,13 +33,19 @@ func (f *File) index(target string) (int, error) {
 	if i, ok := f.named(target); ok {
 		return i, nil
 	}
-	if i, err := strconv.Atoi(target); err == nil && i >= 0 && i < len(f.stages) {
-		return i, nil
+	var known []string
+	for _, s := range f.stages {
+		if s.Name != "" {
+			known = append(known, s.Name)
+		}
 	}
-	known := f.Stages()
 	err := unknown("stage", target, known)
 	err.Known = known // in their order
-	return 0, &stage.Error{Pos: stage.Position{File: f.name}, Err: err, Fix: err.fix()}
+	fix := err.fix()
+	if fix == "" {
+		fix = "no stage has a name; give one with FROM IMAGE AS NAME"
+	}
+	return 0, &stage.Error{Pos: stage.Position{File: f.name}, Err: err, Fix: fix}
 }
 
 // named is the last stage of the file with a name, in whatever letter case.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -174,7 +175,7 @@ func (f *File) tree(text []byte, p *problems) *parser.Result {
 		}
 		word, _, _ := strings.Cut(strings.TrimSpace(string(src.lines[min(first, len(src.lines))-1])), " ")
 		word = strings.ToUpper(word)
-		p.add(src.at(first), word, &SyntaxError{Instruction: word, Msg: err.Error()}, lineFix(word, err))
+		p.add(src.at(first), word, &SyntaxError{Instruction: word, Msg: err.Error()}, lineFix(word, src.lines[min(first, len(src.lines))-1], err))
 		text = src.blank(first, last)
 		src = newSource(f.name, text)
 	}
@@ -200,10 +201,17 @@ func (f *File) wrongDirective() (int, error) {
 	return 0, nil
 }
 
+// documentEnd finds the word that ends a here-document.
+var documentEnd = regexp.MustCompile(`<<-?\s*["']?([^\s"'<>|&;]+)`)
+
 // lineFix says what to write for a line that could not be split into words.
-func lineFix(word string, err error) string {
+func lineFix(word string, line []byte, err error) string {
 	if strings.Contains(err.Error(), "unterminated heredoc") {
-		return "end it with a line that holds the word after << and nothing else"
+		end := "the word after <<"
+		if m := documentEnd.FindSubmatch(line); m != nil {
+			end = string(m[1])
+		}
+		return "end it with a line that holds " + end + " and nothing else"
 	}
 	return usageFix(word)
 }

@@ -177,9 +177,9 @@ func (m *mountText) set(key, field, value string) *mountError {
 	case "env":
 		m.Env = value
 	case "ro", "readonly":
-		m.settings = append(m.settings, "ro="+value)
+		m.settings = append(m.settings, key+"="+value)
 	case "rw", "readwrite":
-		m.settings = append(m.settings, "rw="+value)
+		m.settings = append(m.settings, key+"="+value)
 	case "required":
 		if !secret && !m.late {
 			return m.notOf(key, field, "a secret or ssh mount; write type= before it")

@@ -1,6 +1,8 @@
 package dockerfile
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stagewright/stagewright/arg"
@@ -8,8 +10,8 @@ import (
 )
 
 // Target returns a stage of the file as a value, to compile or to build on: the
-// last one for "", else by name in whatever letter case, or by number from 0. Of
-// two stages with one name the later counts.
+// last one for "", else by name in whatever letter case. Of two stages with one name the
+// later counts. As in docker build, a number is no target; see [File.Numbered].
 //
 // The stage follows the rules of Dockerfiles ([stage.Compatible]); its
 // operations know their lines. An unknown target is a [stage.Error] whose cause is
@@ -23,6 +25,21 @@ func (f *File) Target(name string) (stage.Stage, error) {
 	if name == "" {
 		name = f.stages[i].Name
 	}
+	return f.target(name, i)
+}
+
+// Numbered returns a stage by its number in the file, counted from 0; otherwise it is
+// [File.Target].
+func (f *File) Numbered(i int) (stage.Stage, error) {
+	if i < 0 || i >= len(f.stages) {
+		e := unknown("stage", strconv.Itoa(i), f.Stages())
+		return stage.Stage{}, &stage.Error{Pos: stage.Position{File: f.name}, Err: e, Fix: fmt.Sprintf("the file has %d stages", len(f.stages))}
+	}
+	return f.target(f.stages[i].Name, i)
+}
+
+// target makes stage i with a value of TARGETSTAGE.
+func (f *File) target(name string, i int) (stage.Stage, error) {
 	s, err := f.build(name, func(b *builder) stage.Stage { return b.stage(i) })
 	if err != nil {
 		return stage.Stage{}, err

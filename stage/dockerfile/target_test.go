@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,9 @@ func parse(t *testing.T, text string, o dockerfile.Options) *dockerfile.File {
 func stepTexts(t *testing.T, f *dockerfile.File, target string, args arg.Values) []string {
 	t.Helper()
 	s, err := f.Target(target)
+	if n, e := strconv.Atoi(target); e == nil {
+		s, err = f.Numbered(n)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +73,16 @@ func TestTargets(t *testing.T) {
 	}
 	_, err := f.Target("lsat")
 	var unknown *dockerfile.UnknownError
-	if !errors.As(err, &unknown) || unknown.Near != "last" || !slices.Equal(unknown.Known, []string{"one", "1", "one", "last"}) {
+	if !errors.As(err, &unknown) || unknown.Near != "last" || !slices.Equal(unknown.Known, []string{"one", "one", "last"}) {
 		t.Errorf("unknown target: %v, %+v", err, unknown)
+	}
+	if _, err = f.Target("0"); !errors.As(err, &unknown) {
+		t.Errorf("a number is a target: %v", err)
+	}
+	for _, n := range []int{-1, 4} {
+		if _, err = f.Numbered(n); !errors.As(err, &unknown) {
+			t.Errorf("stage %d: %v", n, err)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *session) mounts(ctx context.Context, d *demand, step *stage.Step, op *s
 			return set, fmt.Errorf("%s mount %s: %w", m.Type, m.Target, err)
 		}
 	}
-	if len(op.Argv) == 0 {
+	if len(op.Argv) == 0 || op.Script && op.ScriptName != "" {
 		set.list = append(set.list, sandbox.Mount{Type: sandbox.MountFile, Target: scriptTarget(op), Data: []byte(op.Command), Mode: 0o755, ReadOnly: true})
 	}
 	// One inside of another comes after it, in whatever order they were written.
