@@ -97,7 +97,7 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 		reported:       map[string]bool{},
 		sees:           map[*link]bool{},
 	}
-	c.graph.chosen = c.chosen
+	c.graph.chosen, c.graph.triggered = c.chosen, map[*root][]WrittenOp{}
 	if len(targets) == 0 {
 		return nil, errors.New("stage: nothing to compile: no target")
 	}
@@ -318,7 +318,9 @@ func (c *compiler) trigger(st *state, l *link, p, target platform.Platform) *sta
 	if st.rules == nil {
 		st.rules = &DockerRules{} // triggers are texts of a Dockerfile
 	}
+	c.graph.triggered[r] = nil
 	for _, x := range slices.Backward(links) {
+		c.graph.triggered[r] = append(c.graph.triggered[r], WrittenOp{Op: x.op, Pos: x.at.position(), Group: x.grouped()})
 		st = c.next(st, x, p, target)
 	}
 	st.rules = r.rules

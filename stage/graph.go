@@ -16,6 +16,8 @@ type Graph struct {
 	build   platform.Platform
 	pins    map[pinKey]platform.Platform // the platform of a stage when one is asked for
 	chosen  map[pinKey]Stage             // what ForPlatform gave
+
+	triggered map[*root][]WrittenOp // what ONBUILD instructions added
 }
 
 // Step is one operation of a graph. It must not be changed.

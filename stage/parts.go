@@ -95,3 +95,12 @@ func (g *Graph) Chosen(s Stage, p platform.Platform) (Stage, bool) {
 	chosen, ok := g.chosen[pinKey{s.last.root, p}]
 	return chosen, ok
 }
+
+// Triggered returns the operations that ONBUILD instructions of its base put at the
+// beginning of a stage. They are no part of the stage as written.
+func (g *Graph) Triggered(s Stage) []WrittenOp {
+	if s.last == nil {
+		return nil
+	}
+	return slices.Clone(g.triggered[s.last.root])
+}

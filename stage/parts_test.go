@@ -54,3 +54,17 @@ func TestChosen(t *testing.T) {
 		t.Error("a choice for a platform that was not asked for")
 	}
 }
+
+func TestTriggered(t *testing.T) {
+	base := stage.Scratch(stage.As("base")).OnBuild("ENV A=1")
+	child := stage.From(base, stage.As("child")).Mkdir("/x")
+	g := compileWith(t, stage.Options{OnBuild: func(triggers []string, s stage.Stage) (stage.Stage, error) {
+		return s.Env("A", "1").Label("b", "2"), nil
+	}}, child)
+	if got := g.Triggered(child); len(got) != 2 || got[1].Op.(*stage.ConfigOp).Instruction != "LABEL" {
+		t.Errorf("%v", got)
+	}
+	if got := len(g.Triggered(base)) + len(g.Triggered(stage.Stage{})); got != 0 {
+		t.Errorf("%d triggers of stages without any", got)
+	}
+}

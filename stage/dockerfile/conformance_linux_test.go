@@ -52,8 +52,8 @@ func conformanceCases(t *testing.T) []sourceCase {
 		if err != nil {
 			continue
 		}
-		one := sourceCase{name: c.Name, targets: []stage.Stage{s}, platforms: c.Platform, args: args}
-		if _, err := compileCase(one.targets, one.platforms, args); err == nil {
+		one := sourceCase{name: c.Name, targets: []stage.Stage{s}, platforms: c.Platform, args: args, file: f}
+		if _, err := one.compile(); err == nil {
 			cases = append(cases, one)
 		}
 	}
@@ -69,7 +69,7 @@ func TestWriteConformance(t *testing.T) {
 	cases := conformanceCases(t)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			g, err := compileCase(c.targets, c.platforms, c.args)
+			g, err := c.compile()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func GoSource(g *stage.Graph, o GoOptions) ([]byte, error) {
 	}
 	w.ids = newIdentifiers(names)
 	w.ids[o.Func] = true
-	w.triggers, w.asksTarget = w.hasTriggers(), w.asks("TARGETSTAGE")
+	w.onBuild, w.asksTarget = w.hasTriggers(), w.asks("TARGETSTAGE")
 	w.prepare()
 	body := w.body()
 	if o.Package == "main" && len(w.params) > 0 {
@@ -75,13 +75,13 @@ func GoSource(g *stage.Graph, o GoOptions) ([]byte, error) {
 // goWriter writes one source.
 type goWriter struct {
 	*program
-	ids                  identifiers
-	imports              map[string]bool
-	args                 []goArg
-	params               []goParam
-	rules                map[stage.DockerRules]string // variables of options that several stages have
-	result               *piece                       // is returned without a variable; nil when there are several
-	triggers, asksTarget bool                         // of the graph: a base has ONBUILD instructions; TARGETSTAGE is declared
+	ids                 identifiers
+	imports             map[string]bool
+	args                []goArg
+	params              []goParam
+	rules               map[stage.DockerRules]string // variables of options that several stages have
+	result              *piece                       // is returned without a variable; nil when there are several
+	onBuild, asksTarget bool                         // a base has ONBUILD instructions; TARGETSTAGE is used
 }
 
 // goParam is a parameter of the function.

@@ -49,7 +49,7 @@ func (w *goWriter) variable(d arg.Parts) string {
 // Dockerfiles all arguments before the first FROM are there, and most mean nothing.
 func (w *goWriter) baseArgs(c *piece) []string {
 	args := c.parts.Args
-	if c.parts.Rules != nil && !w.triggers {
+	if c.parts.Rules != nil && !w.onBuild {
 		args = w.usedArgs(c)
 	}
 	names := make([]string, len(args))
@@ -106,7 +106,7 @@ func (w *goWriter) usedArgs(c *piece) []arg.Arg {
 func (w *goWriter) global(c *piece, a arg.Arg) arg.Arg {
 	plain := a.Parts()
 	plain.Written = false
-	if !reflect.DeepEqual(plain, arg.Parts{Name: a.Name()}) || c.parts.Rules == nil || w.triggers || strings.HasPrefix(a.Name(), "TARGET") || strings.HasPrefix(a.Name(), "BUILD") {
+	if !reflect.DeepEqual(plain, arg.Parts{Name: a.Name()}) || c.parts.Rules == nil || w.onBuild || strings.HasPrefix(a.Name(), "TARGET") || strings.HasPrefix(a.Name(), "BUILD") {
 		return arg.Arg{}
 	}
 	for _, g := range slices.Backward(c.parts.Args) {

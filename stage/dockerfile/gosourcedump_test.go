@@ -29,12 +29,16 @@ func archive() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(""
 
 // compileCase compiles stages for the platforms, on images that need no registry.
 func compileCase(targets []stage.Stage, platforms string, args map[string]string) (*stage.Graph, error) {
+	return compileTriggers(targets, platforms, args, dockerfile.OnBuild)
+}
+
+func compileTriggers(targets []stage.Stage, platforms string, args map[string]string, onBuild func([]string, stage.Stage) (stage.Stage, error)) (*stage.Graph, error) {
 	if platforms == "" {
 		platforms = "linux/amd64"
 	}
 	return stage.Compile(context.Background(), targets, stage.Options{
 		Platforms: platform.MustParseSet(platforms), BuildPlatform: platform.MustParse("linux/amd64"),
-		Args: arg.Values(args), Resolver: bases{}, OnBuild: dockerfile.OnBuild,
+		Args: arg.Values(args), Resolver: bases{}, OnBuild: onBuild,
 	})
 }
 

@@ -27,7 +27,7 @@ for _, a := range os.Args[1:] {
 `
 		parameter, argument = ", args arg.Values", ", args"
 	}
-	if w.triggers {
+	if w.onBuild {
 		w.imports["github.com/stagewright/stagewright/stage/dockerfile"] = true
 		fields = append(fields, "OnBuild: dockerfile.OnBuild,")
 	}

@@ -84,6 +84,9 @@ func (w *goWriter) beginning(c *piece) string {
 	p := c.parts
 	var args []string
 	name := "stage.From"
+	if len(w.program.triggers[c.end.beginning]) > 0 {
+		w.refuse(c, p.Pos, "ONBUILD", "a trigger that reads another stage", "in Go no trigger knows the stages by name", "write what it does into the stage, with stage.IgnoreOnBuild")
+	}
 	switch {
 	case p.Scratch:
 		name = "stage.Scratch"

@@ -55,7 +55,7 @@ func readBack(t *testing.T, text []byte, c sourceCase, names ...string) []*stage
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := compileCase([]stage.Stage{s}, c.platforms, c.args)
+		g, err := compileTriggers([]stage.Stage{s}, c.platforms, c.args, f.OnBuild)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

@@ -18,7 +18,8 @@ type program struct {
 	pieces    []*piece // each after those that it needs
 	targets   []*piece
 	ends      map[end]*piece
-	values    map[stage.Stage]*piece // those that were asked for
+	values    map[stage.Stage]*piece        // those that were asked for
+	triggers  map[stage.Stage][]stage.Stage // by the beginning of a stage: what the ONBUILD of its base reads
 	problems  problems
 }
 
@@ -58,36 +59,17 @@ type family struct {
 
 // readProgram takes the targets of a graph apart.
 func readProgram(g *stage.Graph) *program {
-	p := &program{graph: g, ends: map[end]*piece{}, values: map[stage.Stage]*piece{}}
+	p := &program{graph: g, ends: map[end]*piece{}, values: map[stage.Stage]*piece{}, triggers: map[stage.Stage][]stage.Stage{}}
 	for _, t := range g.Targets() {
 		if !slices.Contains(p.platforms, t.Platform) {
 			p.platforms = append(p.platforms, t.Platform)
 		}
 	}
-	families := map[stage.Stage]*family{}
-	var order []*family
-	seen := map[end]bool{}
-	todo := slices.Clone(g.Stages())
-	for len(todo) > 0 {
-		s := todo[0]
-		todo = todo[1:]
-		parts := s.Parts()
-		at := endOf(s, parts)
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		f := families[at.beginning]
-		if f == nil {
-			f = &family{cuts: map[stage.Op]bool{}, next: map[stage.Op]stage.Op{}}
-			families[at.beginning] = f
-			order = append(order, f)
-		}
-		f.add(s, parts, at)
-		todo = append(todo, p.needs(s, parts)...)
-	}
+	r := reader{program: p, families: map[stage.Stage]*family{}, seen: map[end]bool{}}
+	r.collect(g.Stages())
+	r.collectTriggers()
 	var pieces []*piece
-	for _, f := range order {
+	for _, f := range r.order {
 		pieces = append(pieces, p.cut(f)...)
 	}
 	p.sort(pieces)
@@ -95,6 +77,61 @@ func readProgram(g *stage.Graph) *program {
 		p.targets = append(p.targets, p.piece(s))
 	}
 	return p
+}
+
+// reader finds the stages of a program.
+type reader struct {
+	program  *program
+	families map[stage.Stage]*family
+	order    []*family
+	seen     map[end]bool
+}
+
+// collect adds stages with all that they refer to.
+func (r *reader) collect(todo []stage.Stage) {
+	for len(todo) > 0 {
+		s := todo[0]
+		todo = todo[1:]
+		parts := s.Parts()
+		at := endOf(s, parts)
+		if r.seen[at] {
+			continue
+		}
+		r.seen[at] = true
+		f := r.families[at.beginning]
+		if f == nil {
+			f = &family{cuts: map[stage.Op]bool{}, next: map[stage.Op]stage.Op{}}
+			r.families[at.beginning] = f
+			r.order = append(r.order, f)
+		}
+		f.add(s, parts, at)
+		todo = append(todo, r.program.needs(s, parts)...)
+	}
+}
+
+// collectTriggers adds the stages that only ONBUILD instructions of bases name. A
+// Dockerfile's triggers are read with stages of their own, which stand for those that are
+// there already.
+func (r *reader) collectTriggers() {
+	for i := 0; i < len(r.order); i++ {
+		s := r.order[i].values[0]
+		var list []stage.Stage
+		for _, op := range r.program.graph.Triggered(s) {
+			list = append(list, stagesOf(op.Op)...)
+		}
+		for n, named := range list {
+			parts := named.Parts()
+			for _, f := range r.order {
+				if known := f.values[0].Parts(); known.Name == parts.Name && known.Pos == parts.Pos {
+					list[n] = f.values[0]
+				}
+			}
+		}
+		r.collect(list)
+		if len(list) > 0 {
+			r.program.triggers[s.Beginning()] = list
+		}
+	}
 }
 
 func endOf(s stage.Stage, parts stage.Parts) end {
@@ -207,7 +244,8 @@ func (p *program) needs(s stage.Stage, parts stage.Parts) []stage.Stage {
 	return list
 }
 
-// begins are the stages that a stage can begin with.
+// begins are the stages that a stage can begin with, and those that what they trigger
+// reads.
 func (p *program) begins(s stage.Stage, parts stage.Parts) []stage.Stage {
 	var list []stage.Stage
 	if parts.Base != (stage.Stage{}) {
@@ -224,7 +262,7 @@ func (p *program) begins(s stage.Stage, parts stage.Parts) []stage.Stage {
 			}
 		}
 	}
-	return list
+	return append(list, p.triggers[s.Beginning()]...)
 }
 
 // among are the stages that a base's reference can mean. Where it means an image, another
