@@ -152,8 +152,11 @@ func (b *builder) source(i int, l line, name, what string, numbers bool) (stage.
 	}
 	switch {
 	case isStage && j >= i && !b.file.replaced(b.file.stages[j]):
-		b.problems.add(b.file.src.find(l.node, name), shortened(l.node), &SyntaxError{Instruction: strings.ToUpper(l.command.Name()), Msg: what + "=" + name + " names a stage that is not defined yet"},
-			"move that stage above this one")
+		msg, fix := " names a stage that is not defined yet", "move that stage above this one"
+		if slices.Contains(b.file.reached(j, b.file.constantBase), i) {
+			msg, fix = " is a circular dependency: that stage needs this one", "take what both need from a third stage"
+		}
+		b.problems.add(b.file.src.find(l.node, name), shortened(l.node), &SyntaxError{Instruction: strings.ToUpper(l.command.Name()), Msg: what + "=" + name + msg}, fix)
 		return nil, false
 	case isStage:
 		return b.stage(j), true

@@ -177,3 +177,12 @@ func (f *File) checkBase(i int, s *buildStage, p *problems) {
 	}
 	p.add(s.at, "FROM "+s.BaseName, &SyntaxError{Instruction: "FROM", Msg: strconv.Quote(base) + " is neither a stage above nor a reference of an image"}, fix)
 }
+
+// constantBase is the stage that stage i begins with, where no variable decides it.
+func (f *File) constantBase(i int) (int, bool) {
+	base, err := arg.Expand(f.stages[i].BaseName, nil, arg.Options{Quotes: arg.Word, Escape: f.escape})
+	if err != nil {
+		return 0, false
+	}
+	return f.before(i, base)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,6 +53,9 @@ func readBack(t *testing.T, text []byte, c sourceCase, names ...string) []*stage
 	var graphs []*stage.Graph
 	for _, name := range names {
 		s, err := f.Target(name)
+		if n, e := strconv.Atoi(name); e == nil {
+			s, err = f.Numbered(n)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
