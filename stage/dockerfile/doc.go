@@ -39,7 +39,14 @@
 //
 // # Limits and concurrency
 //
-// A text has at most 16 MiB, a line at most 64 KiB without its continuations. Nothing is
-// read but the text: no file, no network, no environment. Every function may be
-// called from several goroutines.
+// A text has at most 16 MiB, a line at most 64 KiB without its continuations; at most 100
+// mistakes are reported. Nothing is read but the text: no network, no environment, and no
+// file, except that [Context] looks whether there is an ignore file. Every function
+// may be called from several goroutines.
+//
+// # Differences from docker build
+//
+// A value for an argument that no ARG declares is reported by [File.CheckArgs], where
+// docker build only warns. The argument SOURCE_DATE_EPOCH and those called
+// BUILDKIT_… belong to the program that builds.
 package dockerfile
