@@ -117,7 +117,6 @@ func TestKilledBuilder(t *testing.T) {
 }
 
 func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
-	mounts := mountinfo(t)
 	encoded, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +174,9 @@ func killBuilder(t *testing.T, s *sandbox.Spec, marker string) {
 			t.Fatalf("processes %v outlived their builder", left)
 		}
 	}
-	if now := mountinfo(t); now != mounts {
-		t.Errorf("the mounts of the host changed:\n%s\n%s", mounts, now)
+	// Others mount things on this machine meanwhile; what a step leaves would be on its root.
+	if now := mountinfo(t); strings.Contains(now, s.Root.Lowers[0]) {
+		t.Errorf("a mount is left on the host:\n%s", now)
 	}
 }
 
