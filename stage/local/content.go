@@ -117,7 +117,10 @@ func (s *session) locateCopied(ctx context.Context, d *demand, step *stage.Step,
 		return bytesOpener(nil), nil
 	}
 	l := s.sources.uses[slot{step: step.ID, mount: -1}]
-	if l == nil {
+	switch {
+	case l == nil && len(step.Inputs) == 0:
+		return nil, nil
+	case l == nil:
 		return s.locate(ctx, d, step.Inputs[0], digest)
 	}
 	p, ok := l.paths[digest]

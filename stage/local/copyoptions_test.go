@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/klauspost/compress/zstd"
@@ -360,5 +361,14 @@ func TestLayers(t *testing.T) {
 		if got := lines(test.s); strings.Join(got, "\n") != strings.Join(test.want, "\n") {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// A file that stands in the stage itself is no archive, also for ADD.
+func TestAddInline(t *testing.T) {
+	s := stage.Scratch().Add(stage.Files(), "/d/", stage.Inline("f", "text"))
+	res := build(t, memory(t, local.Options{}), s, stage.Request{Context: stage.FS(fstest.MapFS{"x": {}})})
+	if got := read(t, res, "d/f"); got != "text" {
+		t.Errorf("got %q", got)
 	}
 }

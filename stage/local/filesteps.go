@@ -131,7 +131,7 @@ func (s *session) unpack(ctx context.Context, d *demand, step *stage.Step, op *s
 		return false, nil
 	}
 	open, err := s.locateCopied(ctx, d, step, op, f.node.Content())
-	if err != nil {
+	if err != nil || open == nil { // a file of CopyOp.Inline, which is no archive
 		return false, err
 	}
 	if open == nil {
