@@ -104,13 +104,17 @@ func (c *compiler) fromImage(r *root, p, target platform.Platform) *state {
 		c.fail(r.at, c.label(r), text, fmt.Errorf("%q is not an image", ref), "use stage.Scratch()")
 		return lost
 	}
-	return c.baseState(ref, p, c.label(r), r.at)
+	return c.baseState(ref, p, r, r.at)
 }
 
 // baseState is the state at the beginning of an image, whose step is shared by
 // all stages that use it.
-func (c *compiler) baseState(ref string, p platform.Platform, label string, at mark) *state {
+func (c *compiler) baseState(ref string, p platform.Platform, r *root, at mark) *state {
+	label := c.label(r)
 	base, known, err := c.resolveBase(ref, p)
+	if err == nil && r.rules == nil {
+		err = checkPlatform(base.File, p) // BuildKit warns, and uses it
+	}
 	if err != nil {
 		c.fail(at, label, "FROM "+ref, err, c.similarStage(ref))
 		return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
@@ -135,6 +139,15 @@ func (c *compiler) baseState(ref string, p platform.Platform, label string, at m
 	}
 	st.step = id
 	return st
+}
+
+// checkPlatform refuses an image that says that it is for another platform.
+func checkPlatform(f image.File, want platform.Platform) error {
+	is := platform.Platform{OS: f.OS, Architecture: f.Architecture, Variant: f.Variant, OSVersion: f.OSVersion}
+	if f.OS == "" || f.Architecture == "" || is.Satisfies(want) {
+		return nil
+	}
+	return fmt.Errorf("it is an image for %s, not for %s", is, want)
 }
 
 func (c *compiler) resolveBase(ref string, p platform.Platform) (base BaseImage, known bool, err error) {

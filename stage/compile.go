@@ -61,7 +61,8 @@ func (o Options) withDefaults() Options {
 //
 // Resolve is called once a reference and platform, several at a time. It must
 // return an error that names the reference when the image does not exist, cannot
-// be reached or has no variant for the platform. A digest that is not valid is a
+// be reached or is an index without the platform. An image that is alone is returned whatever
+// platform it is for. A digest that is not valid is a
 // mistake of the stage.
 type Resolver interface {
 	Resolve(ctx context.Context, ref string, p platform.Platform) (BaseImage, error)
@@ -79,10 +80,12 @@ type BaseImage struct {
 // every mistake that was found, or the context's error. No stage value is ever
 // changed.
 func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
+	asked := len(o.Platforms) > 0
 	o = o.withDefaults()
 	c := &compiler{
 		ctx:            ctx,
 		opts:           o,
+		asked:          asked,
 		targets:        targets,
 		platforms:      map[platform.Platform]map[string]string{},
 		platformScopes: map[platform.Platform]*bindings{},
@@ -148,6 +151,7 @@ type compiler struct {
 	ctx      context.Context // for the length of one Compile call
 	opts     Options
 	targets  []Stage
+	asked    bool // for certain platforms
 	graph    *Graph
 	errs     Errors
 	reported map[string]bool
@@ -229,7 +233,11 @@ func (c *compiler) target(s Stage, p platform.Platform) {
 	if len(c.opts.Labels) > 0 && st.step >= 0 {
 		st = c.labelled(st, s.last.root)
 	}
-	c.graph.targets = append(c.graph.targets, Target{Stage: c.label(s.last.root), Platform: p, Step: st.step})
+	t := Target{Stage: c.label(s.last.root), Platform: p, Step: st.step}
+	if s.last.root.rules != nil && c.asked {
+		t.Declared = p
+	}
+	c.graph.targets = append(c.graph.targets, t)
 }
 
 // at returns the state after a link, compiling what is not compiled yet. It
@@ -282,6 +290,7 @@ func (c *compiler) cycle(label string) string {
 
 // begin compiles the base of a stage, with what it triggers.
 func (c *compiler) begin(l *link, p, target platform.Platform) *state {
+	c.compatible = c.compatible || l.root.rules != nil
 	st := c.base(l, p, target)
 	c.compatible = c.compatible || l.root.rules != nil
 	st.defaults, st.rules = nil, l.root.rules
@@ -347,6 +356,9 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 	if base := c.among(r, target); base != nil {
 		c.globalScope(r, target, true) // its arguments are used
 		return c.inherit(base, target)
+	}
+	if r.rules != nil {
+		c.globalScope(r, target, true) // a wrong value is a mistake, used or not
 	}
 	switch {
 	case r.base != nil:

@@ -70,6 +70,10 @@ type Target struct {
 	Stage    string // its name, or a number
 	Platform platform.Platform
 	Step     int // the last step of the stage
+	// Declared is the platform that the image says it is for: in a stage with the rules
+	// of Dockerfiles the one that was asked for, whatever the stage is pinned to. Zero is
+	// what the base says.
+	Declared platform.Platform
 }
 
 // Steps returns the steps. The slice must not be changed.

@@ -228,6 +228,33 @@ func TestWorkdirAsWritten(t *testing.T) {
 	}
 }
 
+// TestBaseOfAnotherPlatform: a mistake, except in a stage with the rules of Dockerfiles, as
+// in BuildKit, which warns.
+func TestBaseOfAnotherPlatform(t *testing.T) {
+	o := with(image.Config{})
+	o.Platforms = platform.Set{arm64}
+	other := stageResolver(func(ref string, p platform.Platform) (stage.BaseImage, error) {
+		base, err := with(image.Config{}).Resolver.Resolve(context.Background(), ref, p)
+		base.File.OS, base.File.Architecture = "linux", "amd64"
+		return base, err
+	})
+	o.Resolver = other
+	errs := mistakes(t, o, stage.From("base"), stage.Scratch().CopyFrom(stage.Image("base"), "/x", "/x"))
+	if len(errs) != 2 || !strings.Contains(errs[0].Error(), "linux/amd64, not for linux/arm64") {
+		t.Errorf("strict stages: %v", errs)
+	}
+	g := compileWith(t, o, stage.From("base", docker))
+	if got := g.Targets()[0].Declared; got != arm64 {
+		t.Errorf("the image says it is for %v", got)
+	}
+}
+
+type stageResolver func(ref string, p platform.Platform) (stage.BaseImage, error)
+
+func (f stageResolver) Resolve(_ context.Context, ref string, p platform.Platform) (stage.BaseImage, error) {
+	return f(ref, p)
+}
+
 func TestTriggersHaveNoHistory(t *testing.T) {
 	if step := last(compile(t, stage.Scratch().OnBuild("RUN make"))); step.History != "" || step.Text == "" {
 		t.Errorf("history %q, text %q", step.History, step.Text)

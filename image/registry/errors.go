@@ -128,7 +128,7 @@ func reasonOf(status int) error {
 	return nil
 }
 
-// PlatformError says that an image is there, but not for the platform that is wanted.
+// PlatformError says that an index has no image for the platform that is wanted.
 type PlatformError struct {
 	Want platform.Platform
 	Have []platform.Platform

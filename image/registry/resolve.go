@@ -90,9 +90,6 @@ func (c *Client) resolve(ctx context.Context, r name.Reference, p platform.Platf
 	}
 	if res.Platform.IsZero() {
 		res.Platform = platform.Platform{OS: f.OS, Architecture: f.Architecture, Variant: f.Variant, OSVersion: f.OSVersion}
-		if f.OS != "" && f.Architecture != "" && !res.Platform.Satisfies(p) {
-			return Resolved{}, &PlatformError{Want: p, Have: []platform.Platform{res.Platform}}
-		}
 	}
 	return res, nil
 }

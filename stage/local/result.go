@@ -15,6 +15,7 @@ import (
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -59,10 +60,10 @@ func (r *result) Files(step int) (fs.FS, error) {
 func (s *session) build(ctx context.Context) (*result, error) {
 	targets := s.graph.Targets()
 	inputs := make([]dag.Input[task, any], 0, len(targets))
-	for _, t := range targets {
+	for i, t := range targets {
 		inputs = append(inputs, dag.Input[task, any]{
-			Key:  task{kind: kindImage, step: t.Step},
-			Task: func(ctx context.Context, d *demand) (any, error) { return s.image(ctx, d, t.Step) },
+			Key:  task{kind: kindImage, step: i},
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.image(ctx, d, t) },
 		})
 	}
 	// The scheduler's root task joins the targets, so that the first failure
@@ -165,7 +166,8 @@ func (s *session) historyText(u unit, layer *layerRecord) string {
 func (s *session) hasLayer(u unit) bool { return u.since >= 0 || changesFiles(s.steps[u.step].Op) }
 
 // image makes the image of a target.
-func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error) {
+func (s *session) image(ctx context.Context, d *demand, t stage.Target) (v1.Image, error) {
+	id := t.Step
 	if err := s.pass(ctx, d, s.gates[id]); err != nil {
 		return nil, err
 	}
@@ -182,6 +184,7 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 	epoch := s.opts.Epoch
 	file.Created = &epoch
 	file.Config = s.steps[id].Config.Clone()
+	declare(&file, t.Declared)
 	file.Author = cmp.Or(s.steps[id].Author, file.Author)
 	var list []v1.Layer
 	for i, u := range units {
@@ -192,6 +195,22 @@ func (s *session) image(ctx context.Context, d *demand, id int) (v1.Image, error
 		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layers[i] == nil})
 	}
 	return image.New(image.Spec{Base: baseImg, Layers: list, File: file})
+}
+
+// declare makes a file say that its image is for a platform, by the rule of BuildKit: what
+// the base says of variant and version stays where the platform leaves it open.
+func declare(file *image.File, p platform.Platform) {
+	if p.IsZero() {
+		return
+	}
+	same := file.OS == p.OS && file.Architecture == p.Architecture
+	file.OS, file.Architecture = p.OS, p.Architecture
+	if p.Variant != "" || !same {
+		file.Variant = p.Variant
+	}
+	if p.OSVersion != "" || !same {
+		file.OSVersion = p.OSVersion
+	}
 }
 
 // chain lists the steps of a target from the first above its base to the last, and

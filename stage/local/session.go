@@ -58,7 +58,7 @@ const (
 	kindImageLayer             // the same, demanded beside others
 	kindBase                   // the layers of a base image, indexed
 	kindExecute                // one execution of a content key
-	kindImage                  // the layers of a target
+	kindImage                  // the image of a target, by its place in Graph.Targets
 )
 
 // task names one value of the evaluation: of a step, or of a key that several
