@@ -406,10 +406,13 @@ func (m mfs) placeCompatible(c mcopy, s msource) error {
 	if !isDir && m.isDir(at) {
 		at = mjoin(at, path.Base(s.name))
 	}
+	// A link of the destination can lead below what is not there.
+	needed := mparent(at)
 	if _, there := m[at]; isDir && !there {
-		if err := m.mkdirs(at, c.made()); err != nil {
-			return err
-		}
+		needed = at
+	}
+	if err := m.mkdirs(needed, c.made()); err != nil {
+		return err
 	}
 	// BuildKit asks for the directories in a directory that is left out, unless it can know
 	// that nothing in it stays.

@@ -1,0 +1,62 @@
+package local
+
+import "testing"
+
+func TestParseMode(t *testing.T) {
+	for _, test := range []struct {
+		text            string
+		mode, file, dir uint32
+	}{
+		{"755", 0o600, 0o755, 0o755},
+		{"7777", 0, 0o7777, 0o7777},
+		{"u+x", 0o644, 0o744, 0o744},
+		{"+x", 0o644, 0o755, 0o755},
+		{"go-rwx", 0o4777, 0o4700, 0o4700},
+		{"u=rwX,go=rX", 0o600, 0o644, 0o755},
+		{"u=rwX,go=rX", 0o700, 0o755, 0o755},
+		{"-X", 0o755, 0o644, 0o644},
+		{"g=u,o-w", 0o742, 0o770, 0o770},
+		{"u=g+x", 0o640, 0o540, 0o540},
+		{"u+s,+t", 0o755, 0o5755, 0o5755},
+		{"o+st", 0o755, 0o755, 0o755},
+		{"a=", 0o7777, 0o1000, 0o1000},
+		// As in setmode(3): sticky narrows the classes when none is named, and an
+		// operand that copies ends what "=" did.
+		{"+rt", 0, 0o1000, 0o1000},
+		{"u=gr", 0o070, 0o470, 0o470},
+	} {
+		c, err := parseMode(test.text)
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
+			continue
+		}
+		if file, dir := c.of(test.mode, false), c.of(test.mode, true); file != test.file || dir != test.dir {
+			t.Errorf("%s of %04o: file %04o, directory %04o; want %04o, %04o", test.text, test.mode, file, dir, test.file, test.dir)
+		}
+	}
+	for _, text := range []string{"", "8", "77777", "u", "rw", "u+q", "u+r,", ",u+r", "u++,", "a b"} {
+		if c, err := parseMode(text); err == nil {
+			t.Errorf("%q is %v", text, c)
+		}
+	}
+}
+
+func FuzzParseMode(f *testing.F) {
+	for _, text := range []string{"755", "u+rwX,go-w", "=rX", "u=g,o-st", "+t"} {
+		f.Add(text, uint32(0o644), true)
+	}
+	f.Fuzz(func(t *testing.T, text string, mode uint32, dir bool) {
+		mode &= 0o7777
+		c, err := parseMode(text)
+		if err != nil {
+			return
+		}
+		once := c.of(mode, dir)
+		if once > 0o7777 || c.of(mode, dir) != once {
+			t.Errorf("%q of %04o: %o", text, mode, once)
+		}
+		if c.absolute && (once != c.mode || c.of(0, !dir) != once) {
+			t.Errorf("%q of %04o: %o", text, mode, once)
+		}
+	})
+}
