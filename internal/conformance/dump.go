@@ -109,7 +109,11 @@ func (d *Dumper) BaseOf(img v1.Image) (string, error) {
 			return "", err
 		}
 		ids := base.RootFS.DiffIDs
-		if n := len(ids); n > layers && n <= len(file.RootFS.DiffIDs) && slices.Equal(ids, file.RootFS.DiffIDs[:n]) {
+		n := len(ids)
+		if n == layers && d.Bases.Base(name).from != "" {
+			continue // of bases with the same files the one that the others stand on
+		}
+		if n >= max(layers, 1) && n <= len(file.RootFS.DiffIDs) && slices.Equal(ids, file.RootFS.DiffIDs[:n]) {
 			best, layers = name, n
 		}
 	}

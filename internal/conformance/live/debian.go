@@ -91,9 +91,10 @@ func busyboxImage(ctx context.Context) (v1.Image, error) {
 // debianPackages are a small Debian with a shell and the usual commands; what they depend on is in the list.
 func debianPackages() []string {
 	return []string{
-		"base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "diffutils", "findutils", "grep", "gzip", "hostname",
-		"libacl1", "libattr1", "libbz2-1.0", "libc-bin", "libc6", "libcrypt1", "libgcc-s1", "libgmp10", "liblzma5", "libpcre2-8-0", "libselinux1",
-		"libssl3", "libtinfo6", "sed", "tar", "zlib1g",
+		"base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "hostname",
+		"libacl1", "libattr1", "libaudit-common", "libaudit1", "libbz2-1.0", "libc-bin", "libc6", "libcap-ng0", "libcrypt1", "libgcc-s1",
+		"libgmp10", "liblzma5", "libmd0", "libpam0g", "libpcre2-8-0", "libselinux1", "libsemanage-common", "libsemanage2", "libsepol2",
+		"libssl3", "libtinfo6", "libzstd1", "login", "passwd", "sed", "tar", "zlib1g",
 	}
 }
 
@@ -118,6 +119,15 @@ func unpackDebian(ctx context.Context, dir, root string) error {
 	packages := filepath.Join(dir, "packages")
 	for _, d := range []string{packages, root} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	// Debian's merged /usr, as debootstrap makes it.
+	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
+		if err := os.MkdirAll(filepath.Join(root, "usr", name), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink("usr/"+name, filepath.Join(root, name)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
