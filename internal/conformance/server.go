@@ -35,6 +35,9 @@ func NewServer(dir string) (*Server, error) {
 	return s, nil
 }
 
+// Dir is the directory that cases are written to.
+func (s *Server) Dir() string { return s.dir }
+
 // Close stops the server.
 func (s *Server) Close() error { return s.http.Close() }
 
