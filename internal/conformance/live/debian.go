@@ -141,8 +141,14 @@ func unpackDebian(ctx context.Context, dir, root string) error {
 		return err
 	}
 	for _, deb := range debs {
-		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, root).CombinedOutput(); err != nil {
-			return fmt.Errorf("dpkg-deb -x %s: %w: %s", deb, err, out)
+		files, err := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb).Output()
+		if err != nil {
+			return fmt.Errorf("dpkg-deb --fsys-tarfile %s: %w", deb, err)
+		}
+		unpack := exec.CommandContext(ctx, "tar", "-x", "--keep-directory-symlink", "--numeric-owner", "-C", root)
+		unpack.Stdin = bytes.NewReader(files)
+		if out, err := unpack.CombinedOutput(); err != nil {
+			return fmt.Errorf("unpack %s: %w: %s", deb, err, out)
 		}
 	}
 	// What maintainer scripts would have made.
