@@ -61,19 +61,16 @@ func (f *flags) spool(r io.Reader) (string, error) {
 	return file.Name(), errors.Join(err, file.Close())
 }
 
-// read reads and parses the Dockerfile, and finds the file with ignore patterns that belongs to it.
+// read reads and parses the Dockerfile. An ignore file that belongs to it takes the place of the context's.
 func (f *flags) read(ctx context.Context, o *stagewright.Options, stdin io.Reader) (*dockerfile.File, error) {
 	name, text, err := f.text(ctx, o, stdin)
 	if err != nil {
 		return nil, err
 	}
 	if dir, ok := o.Context.(stage.DirSource); ok && f.file != "-" {
-		ignore, err := f.ignoreFile(dir.Path, name)
-		if err != nil {
+		if o.Context, err = dockerfile.Context(dir.Path, name); err != nil {
 			return nil, err
 		}
-		dir.IgnoreFile = ignore
-		o.Context = dir
 	}
 	options := dockerfile.Options{Contexts: map[string]stage.Source{}, ContextRefs: map[string]string{}}
 	for _, text := range f.contexts {
@@ -129,23 +126,4 @@ func (f *flags) text(ctx context.Context, o *stagewright.Options, stdin io.Reade
 	}
 	text, err := fs.ReadFile(files, "Dockerfile")
 	return path, text, err
-}
-
-// ignoreFile names the ignore file of a Dockerfile, if it has one of its own, relative to the context.
-func (f *flags) ignoreFile(context, file string) (string, error) {
-	own := file + ".dockerignore"
-	if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	} else if err != nil {
-		return "", err
-	}
-	a, err := filepath.Abs(own)
-	if err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs(context)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Rel(root, a)
 }

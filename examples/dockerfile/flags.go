@@ -124,7 +124,7 @@ func (f *flags) define(set *flag.FlagSet) {
 
 // options are what the flags say to the library.
 func (f *flags) options(stdin io.Reader) (o stagewright.Options, err error) {
-	o = stagewright.Options{Args: arg.Values(f.buildArgs), Labels: f.labels, NoCache: f.noCache, CacheDir: f.cacheDir}
+	o = stagewright.Options{Args: arg.Values(f.buildArgs), Labels: f.labels, NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile}
 	for _, text := range f.platforms {
 		set, err := platform.ParseSet(text)
 		if err != nil {

@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	if err := file.CheckArgs(options.Args); err != nil {
+		return err
+	}
 	if f.check {
 		return check(ctx, file, f.lint(options), std.out)
 	}
@@ -145,6 +148,8 @@ func show(ctx context.Context, form string, target stage.Stage, o stagewright.Op
 	switch form {
 	case "go":
 		text, err = dockerfile.GoSource(g, dockerfile.GoOptions{})
+	case "dockerfile":
+		text, err = dockerfile.Write(g)
 	case "json":
 		text, err = g.MarshalJSON()
 		text = append(text, '\n')

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,8 +219,16 @@ func TestRepository(t *testing.T) {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
 		}
 	}
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(&cgi.Handler{
+		Path: git, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(c.dir), "GIT_HTTP_EXPORT_ALL=1"},
+	})
+	t.Cleanup(server.Close)
 	into := project(t, "")
-	into.must(t, "-o", "DIR/out", "file://"+c.dir+"/.git#main")
+	into.must(t, "-o", "DIR/out", server.URL+"/"+filepath.Base(c.dir)+"/.git#main")
 	if got := into.file(t, "out/srv/index.html"); got != "<p>hi\n" {
 		t.Errorf("build of a repository: %q", got)
 	}
