@@ -101,9 +101,11 @@ func (w *fileWriter) config(c *piece, at stage.Position, op *stage.ConfigOp) str
 	case "ONBUILD", "MAINTAINER":
 		return w.raw(c, at, op.Instruction, op.Words[0])
 	case "CMD":
-		return w.command(c, at, "CMD", op.Words, op.Shell, w.steps[op].Config.Cmd)
+		cmd, _ := w.commands(op)
+		return w.command(c, at, "CMD", op.Words, op.Shell, cmd)
 	case "ENTRYPOINT":
-		return w.command(c, at, "ENTRYPOINT", op.Words, op.Shell, w.steps[op].Config.Entrypoint)
+		_, entrypoint := w.commands(op)
+		return w.command(c, at, "ENTRYPOINT", op.Words, op.Shell, entrypoint)
 	case "SHELL":
 		return w.command(c, at, "SHELL", op.Words, false, nil)
 	case "HEALTHCHECK":
@@ -111,6 +113,15 @@ func (w *fileWriter) config(c *piece, at stage.Position, op *stage.ConfigOp) str
 	}
 	w.refuse(c, at, op.Instruction+" "+strings.Join(op.Words, " "), op.Instruction, "a Dockerfile cannot take back what a base has set", "use another base")
 	return ""
+}
+
+// commands are the command and the entrypoint after an operation; none for a stage that
+// FROM could mean and did not, which is not compiled.
+func (w *fileWriter) commands(op stage.Op) (cmd, entrypoint []string) {
+	if step := w.steps[op]; step != nil {
+		return step.Config.Cmd, step.Config.Entrypoint
+	}
+	return nil, nil
 }
 
 // pairs is an ENV or a LABEL.
@@ -174,6 +185,10 @@ func (w *fileWriter) command(c *piece, at stage.Position, name string, words []s
 	if shell {
 		if cmd, _ := w.read(name + " " + words[0]); cmd != nil && same(cmd) {
 			return name + " " + words[0] + "\n"
+		}
+		if len(whole) == 0 {
+			w.refuse(c, at, name, "the text of the command", "it needs the stage's shell to be a list, and the stage was not compiled", "compile it as a target")
+			return ""
 		}
 		words, shell = whole, false
 	}

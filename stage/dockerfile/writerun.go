@@ -132,8 +132,11 @@ func (w *fileWriter) isRun(cmd any, op *stage.RunOp) bool {
 	if !ok {
 		return false
 	}
-	step := w.steps[op]
+	if !c.PrependShell && len(op.Argv) > 0 {
+		return slices.Equal(c.CmdLine, op.Argv)
+	}
 	if !c.PrependShell {
+		step := w.steps[op]
 		return step != nil && slices.Equal(c.CmdLine, step.Op.(*stage.RunOp).Argv)
 	}
 	text, script := shellText(c)
