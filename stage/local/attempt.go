@@ -109,6 +109,11 @@ func (s *session) attempt(ctx context.Context, d *demand, j *job) (o *outcome, e
 	if err != nil {
 		return nil, err
 	}
+	if op.Compatible {
+		if err := leaveMountPoints(upper.Dir, j.parent); err != nil {
+			return nil, err
+		}
+	}
 	if o, err = s.adopt(ctx, upper, j.parent); err != nil || captured == nil {
 		return o, err
 	}

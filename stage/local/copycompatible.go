@@ -45,6 +45,28 @@ func (c *compatible) made() tree.Meta {
 	return m
 }
 
+func (c *compatible) mkdirAll(at string, m tree.Meta) error {
+	return c.to.MkdirAll(at, inherited(c.to, at, m, c.owner != nil))
+}
+
+// inherited is m for directories made at a path as mkdir(2) makes them: in one with the
+// set-group-ID bit they have the bit, and its group unless they are given an owner.
+func inherited(e *tree.Editor, at string, m tree.Meta, owned bool) tree.Meta {
+	n := e.Lookup(at)
+	for n == nil && at != "" {
+		dir, _ := path.Split(at)
+		at = strings.TrimSuffix(dir, "/")
+		n = e.Lookup(at)
+	}
+	if n.IsDir() && n.Meta().Mode&0o2000 != 0 {
+		m.Mode |= 0o2000
+		if !owned {
+			m.GID = n.Meta().GID
+		}
+	}
+	return m
+}
+
 func (c *compatible) place(f found) error {
 	above := c.dest
 	if dir, last := path.Split(c.dest); last != "" && last != "." {
@@ -54,7 +76,7 @@ func (c *compatible) place(f found) error {
 	if err != nil {
 		return err
 	}
-	if err := c.to.MkdirAll(at, c.made()); err != nil {
+	if err := c.mkdirAll(at, c.made()); err != nil {
 		return err
 	}
 	at, there, err := compatibleDestination(c.to, c.dest)
@@ -69,7 +91,7 @@ func (c *compatible) place(f found) error {
 	if !f.node.IsDir() || c.whole || there != nil {
 		needed, _ = path.Split(at)
 	}
-	if err := c.to.MkdirAll(strings.TrimSuffix(needed, "/"), c.made()); err != nil {
+	if err := c.mkdirAll(strings.TrimSuffix(needed, "/"), c.made()); err != nil {
 		return err
 	}
 	for _, rel := range f.looked {
@@ -87,7 +109,7 @@ func (c *compatible) extract(a *archive) error {
 	if err != nil {
 		return err
 	}
-	if err := c.to.MkdirAll(at, c.parent()); err != nil {
+	if err := c.mkdirAll(at, c.parent()); err != nil {
 		return err
 	}
 	owned := attributes{epoch: c.epoch, owner: c.owner}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
@@ -232,5 +233,14 @@ func (s *session) performWorkdir(ctx context.Context, d *demand, step *stage.Ste
 		}
 		a.owner = &owner{u.UID, u.GID}
 	}
-	return makeDirectory(parent, op.Path, a.parent(), a.parent())
+	made := a.parent()
+	if op.Compatible {
+		e := tree.Edit(parent)
+		at, _, err := destination(e, strings.Trim(op.Path, "/"))
+		if err != nil {
+			return nil, err
+		}
+		made = inherited(e, at, made, a.owner != nil)
+	}
+	return makeDirectory(parent, op.Path, made, made)
 }

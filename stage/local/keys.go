@@ -171,6 +171,9 @@ func (s *session) pickerAt(at slot) picker {
 
 // addRunOptions adds what few steps have: nothing for the others.
 func addRunOptions(b *cache.KeyBuilder, op *stage.RunOp) {
+	if op.Compatible {
+		b.Bool("compatible", true)
+	}
 	if op.ScriptName != "" {
 		b.String("script name", op.ScriptName)
 	}

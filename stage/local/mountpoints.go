@@ -3,9 +3,13 @@ package local
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
@@ -32,6 +36,28 @@ func (s *session) onMountPoints(ctx context.Context, lowers []string, mounts []s
 		return nil, err
 	}
 	return append(lowers[:len(lowers):len(lowers)], dir), nil
+}
+
+// leaveMountPoints makes the directories in an upper that BuildKit's runtime leaves there
+// when the files below, which are parent, have none of the name.
+func leaveMountPoints(upper string, parent *tree.Node) error {
+	for _, name := range []string{"dev", "proc", "sys"} {
+		if tree.Lookup(parent, name) != nil {
+			continue
+		}
+		dir := filepath.Join(upper, name)
+		err := os.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			continue // the step has made something of its own there
+		}
+		if err == nil {
+			err = os.Chmod(dir, 0o755) // whatever the umask
+		}
+		if err != nil {
+			return fmt.Errorf("leave the mount point /%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // mountPoints is the tree of the targets of mounts and of what a sandbox always has.
