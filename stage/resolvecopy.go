@@ -4,12 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/internal/filemode"
 )
 
 func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, error) {
@@ -155,17 +154,12 @@ func checkInline(files []InlineFile) error {
 	return nil
 }
 
-// symbolicMode is what chmod(1) takes beside numbers.
-var symbolicMode = regexp.MustCompile(`^[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*$`)
-
 func checkChmod(mode string) error {
 	if mode == "" {
 		return nil
 	}
-	if n, err := strconv.ParseUint(mode, 8, 32); err == nil && n <= 0o7777 || symbolicMode.MatchString(mode) {
-		return nil
-	}
-	return fmt.Errorf("mode %q; want an octal number up to 7777, or changes like \"u=rwX,go-w\"", mode)
+	_, err := filemode.Parse(mode)
+	return err
 }
 
 // isNumeric reports whether an owner has no name in it.

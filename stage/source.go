@@ -73,7 +73,9 @@ type TarSource struct {
 	Name string // for messages
 }
 
-// Tar is an archive that open gives to read, from its beginning, once a build.
+// Tar is an archive that open gives to read, from its beginning. A build calls open once
+// for each step that takes files of the archive, of several steps perhaps at the same
+// time, and once in all when the archive is the build's context.
 func Tar(open func() (io.ReadCloser, error), name string) TarSource { return TarSource{open, name} }
 
 // TarFile is an archive in a file of this machine.

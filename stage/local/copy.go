@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
@@ -17,9 +18,9 @@ func isNotThere(err error) bool {
 // attributes are what a copy gives to the files that it makes.
 type attributes struct {
 	epoch   int64
-	owner   *owner      // nil keeps the source's
-	mode    *modeChange // nil keeps the source's
-	dirMode *modeChange // of directories; nil is mode
+	owner   *owner           // nil keeps the source's
+	mode    *filemode.Change // nil keeps the source's
+	dirMode *filemode.Change // of directories; nil is mode
 }
 
 type owner struct{ uid, gid uint32 }
@@ -37,7 +38,7 @@ func (a attributes) adjust(k tree.Kind, m tree.Meta) tree.Meta {
 		change = a.dirMode
 	}
 	if change != nil && k != tree.Symlink {
-		m.Mode = change.of(m.Mode, k == tree.Dir)
+		m.Mode = change.Of(m.Mode, k == tree.Dir)
 	}
 	return m
 }
@@ -89,6 +90,8 @@ func (c *copier) place(f found) error {
 		return c.placeBelow(f)
 	case f.node.IsDir():
 		return c.contents(f.node, c.at)
+	case c.directory && f.noName:
+		return &fixError{errors.New("neither the URL nor its server gives the file a name"), "end the destination with a file name, or set HTTPSource.Name"}
 	case c.directory:
 		return c.file(f.node, tree.Join(c.at, f.base()))
 	}

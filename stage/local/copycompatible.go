@@ -39,8 +39,11 @@ func isDropped(x tree.Xattr) bool { return x.Name != "security.capability" }
 // made is the metadata of directories that are made on the way.
 func (c *compatible) made() tree.Meta {
 	m := c.parent()
-	if c.mode != nil && c.mode.absolute {
-		m.Mode = c.mode.mode & 0o777
+	if c.mode == nil {
+		return m
+	}
+	if mode, ok := c.mode.Absolute(); ok {
+		m.Mode = mode & 0o777
 	}
 	return m
 }

@@ -53,6 +53,7 @@ func TestCopyOptions(t *testing.T) {
 	accounts := stage.Scratch().File("/etc/passwd", "web:x:33:44::/:/bin/sh\n")
 	runCopyTests(t, context, []copyTest{
 		{"symbolic mode", stage.Scratch().Copy("s/a", "/o/", stage.Chmod("go-rx,u+X")), "0755 0:0 o/\n0700 0:0 o/b/\n0600 0:0 o/b/c.txt\n0600 0:0 o/b/d.md\n0600 0:0 o/e.txt"},
+		{"permissions and a class", stage.Scratch().Copy("a.txt", "/", stage.Chmod("u=rwg,g=u-r")), "0404 0:0 a.txt"},
 		{"directories apart", stage.Scratch().Copy("s/a", "/o/", stage.Chmod("600"), stage.ChmodDirs("u=rwx,go=")), "0755 0:0 o/\n0700 0:0 o/b/\n0600 0:0 o/b/c.txt\n0600 0:0 o/b/d.md\n0600 0:0 o/e.txt"},
 		{"parents", stage.Scratch().Copy(stage.Files("s/a/b/c.txt", "a.txt"), "/o/", stage.Parents()), "0755 0:0 o/\n0644 0:0 o/a.txt\n0755 0:0 o/s/\n0755 0:0 o/s/a/\n0755 0:0 o/s/a/b/\n0644 0:0 o/s/a/b/c.txt"},
 		{"parents from a pivot", stage.Scratch().Copy("s/a/./b/*.txt", "/o/", stage.Parents()), "0755 0:0 o/\n0755 0:0 o/b/\n0644 0:0 o/b/c.txt"},

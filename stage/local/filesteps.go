@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -111,10 +112,10 @@ func (s *session) copyAttributes(ctx context.Context, d *demand, step *stage.Ste
 		a.owner, err = names.owner(op.Chown)
 	}
 	if err == nil && op.Chmod != "" {
-		a.mode, err = parseMode(op.Chmod)
+		a.mode, err = filemode.Parse(op.Chmod)
 	}
 	if err == nil && op.ChmodDirs != "" {
-		a.dirMode, err = parseMode(op.ChmodDirs)
+		a.dirMode, err = filemode.Parse(op.ChmodDirs)
 	}
 	return a, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/source"
 )
 
 // found is one file or directory that a source path selects.
@@ -18,6 +19,7 @@ type found struct {
 	at     string     // where it is in the source, after following links
 	node   *tree.Node // without what is left out; never a symbolic link
 	inline bool       // its content is in the operation
+	noName bool       // name is made up: neither a URL nor its server has one
 	// above are the directories of name, of a copy that keeps them.
 	above []*tree.Node
 	// passage are the directories below node that are only there for the sake of what is
@@ -35,12 +37,16 @@ type picker struct {
 	parents    bool
 	optional   bool
 	single     bool // the source is one file, which "." names
+	named      bool // that file's name is the caller's
 	exclude    []string
 }
 
 func pickerOf(op *stage.CopyOp) picker {
-	_, single := op.From.(stage.HTTPSource)
-	return picker{compatible: op.Compatible, parents: op.Parents, optional: op.Optional, single: single, exclude: op.Exclude}
+	from, single := op.From.(stage.HTTPSource)
+	return picker{
+		compatible: op.Compatible, parents: op.Parents, optional: op.Optional, exclude: op.Exclude,
+		single: single, named: from.Name != "",
+	}
 }
 
 // pick finds what one path selects below a root. there says that something is, also when
@@ -62,7 +68,7 @@ func (p picker) pickAll(root *tree.Node, pattern string) ([]found, error) {
 	if p.single && pattern == "." {
 		var list []found
 		for name, n := range root.All() {
-			list = append(list, found{name: name, at: name, node: n})
+			list = append(list, found{name: name, at: name, node: n, noName: name == source.Unnamed && !p.named})
 		}
 		return list, nil
 	}

@@ -138,6 +138,23 @@ func TestURLsAsSources(t *testing.T) {
 	if got := describe(t, build(t, memory(t, options), rules, stage.Request{})); got != "named -rw------- tool" {
 		t.Errorf("by the rules of Dockerfiles: %s", got)
 	}
+	// Without a name the file needs a destination that is one.
+	nameless := stage.HTTPUnchecked(server.URL)
+	_, err = memory(t, options).Execute(t.Context(), compile(t, stage.Scratch().Mkdir("/d").AddFrom(nameless, "/d")), stage.Request{})
+	if err == nil || !strings.Contains(err.Error(), "end the destination with a file name") {
+		t.Errorf("a file without a name in a directory: %v", err)
+	}
+	called := nameless
+	called.Name = "t"
+	for s, want := range map[stage.Stage]string{
+		stage.Scratch().AddFrom(nameless, "/f"):                                     "f -rw------- tool",
+		stage.Scratch().AddFrom(called, "/"):                                        "t -rw------- tool",
+		stage.Scratch(stage.Compatible(stage.DockerRules{})).AddFrom(nameless, "/"): "__unnamed__ -rw------- tool",
+	} {
+		if got := describe(t, build(t, memory(t, options), s, stage.Request{})); got != want {
+			t.Errorf("%s; want %s", got, want)
+		}
+	}
 	// The URL of an archive is a context.
 	res := build(t, memory(t, options), stage.Scratch().Copy(stage.Files("src"), "/"), stage.Request{Context: stage.HTTPUnchecked(server.URL + "/ctx")})
 	if got := describe(t, res); got != "a -rwxr-xr-x A" {

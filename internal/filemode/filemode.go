@@ -1,4 +1,9 @@
-package local
+// Package filemode reads the modes that COPY and ADD give to files: octal numbers, and
+// changes in the notation of chmod(1). It agrees with BuildKit 0.34, which reads them as
+// setmode(3) of BSD does.
+//
+// Everything here is a pure function, safe for concurrent use.
+package filemode
 
 import (
 	"fmt"
@@ -6,15 +11,15 @@ import (
 	"strings"
 )
 
-// modeChange is what Chmod asks for: a mode, or changes of the mode that a file has.
-type modeChange struct {
+// Change is a mode for files, or changes of the mode that a file has.
+type Change struct {
 	absolute bool
 	mode     uint32 // when absolute
-	steps    []modeStep
+	steps    []step
 }
 
-// modeStep is one operator of a symbolic mode with one kind of operand.
-type modeStep struct {
+// step is one operator of a symbolic mode with one kind of operand.
+type step struct {
 	op   byte   // '+', '-', '='
 	who  uint32 // the bits that may change
 	perm uint32 // the bits of the operand
@@ -24,27 +29,27 @@ type modeStep struct {
 
 // The classes of a mode. Sticky belongs to none: only an operand t reaches it.
 const (
-	modeUser   = 0o4700
-	modeGroup  = 0o2070
-	modeOther  = 0o0007
-	modeAll    = modeUser | modeGroup | modeOther
-	modeSticky = 0o1000
-	modeExec   = 0o0111
+	userBits  = 0o4700
+	groupBits = 0o2070
+	otherBits = 0o0007
+	allBits   = userBits | groupBits | otherBits
+	stickyBit = 0o1000
+	execBits  = 0o0111
 )
 
-// parseMode reads an octal mode up to 7777 or a symbolic one as chmod(1) of BSD and
-// BuildKit describe it: clauses with commas between them, each of classes (u, g, o,
-// a, or none for all), and operators (+, -, =) with permissions (r, w, x, X, s, t)
-// or classes to copy from.
-func parseMode(text string) (*modeChange, error) {
+// Parse reads an octal mode up to 7777 or a symbolic one: clauses with commas between
+// them, each of classes (u, g, o, a, or none for all), and operators (+, -, =) with
+// permissions (r, w, x, X, s, t) or classes to copy from. Its error quotes the text and
+// says what to write.
+func Parse(text string) (*Change, error) {
 	if text != "" && text[0] >= '0' && text[0] <= '9' {
 		mode, err := strconv.ParseUint(text, 8, 32)
 		if err != nil || mode > 0o7777 {
 			return nil, fmt.Errorf("mode %q; want an octal number up to 7777, or a symbolic mode such as u+rwX,go-w", text)
 		}
-		return &modeChange{absolute: true, mode: uint32(mode)}, nil
+		return &Change{absolute: true, mode: uint32(mode)}, nil
 	}
-	c := &modeChange{}
+	c := &Change{}
 	for clause := range strings.SplitSeq(text, ",") {
 		if !c.clause(clause) {
 			return nil, fmt.Errorf("mode %q: %q is no symbolic mode; want one such as u+rwX,go-w, or an octal number up to 7777", text, clause)
@@ -54,10 +59,10 @@ func parseMode(text string) (*modeChange, error) {
 }
 
 // clause reads classes and the operators that follow them.
-func (c *modeChange) clause(s string) bool {
+func (c *Change) clause(s string) bool {
 	var who uint32
 	for ; s != "" && strings.IndexByte("ugoa", s[0]) >= 0; s = s[1:] {
-		who |= map[byte]uint32{'u': modeUser, 'g': modeGroup, 'o': modeOther, 'a': modeAll}[s[0]]
+		who |= map[byte]uint32{'u': userBits, 'g': groupBits, 'o': otherBits, 'a': allBits}[s[0]]
 	}
 	if s == "" {
 		return false
@@ -81,28 +86,28 @@ func (c *modeChange) clause(s string) bool {
 
 // operands reads what follows one operator. As in setmode(3) of BSD, an operand t makes
 // sticky one of the classes, which are then no longer all.
-func (c *modeChange) operands(op byte, who uint32, s string) bool {
+func (c *Change) operands(op byte, who uint32, s string) bool {
 	var perm uint32
 	exec, cleared := false, op != '='
 	emit := func(last bool) {
 		bits, clear := who, who
 		if who == 0 {
-			bits, clear = 0o7777, modeAll
+			bits, clear = 0o7777, allBits
 		}
 		if perm != 0 || last && !cleared {
 			sign := op
 			if op == '=' {
-				c.steps = append(c.steps, modeStep{op: '-', who: clear, perm: 0o7777})
+				c.steps = append(c.steps, step{op: '-', who: clear, perm: 0o7777})
 				sign = '+'
 			}
-			c.steps = append(c.steps, modeStep{op: sign, who: bits, perm: perm})
+			c.steps = append(c.steps, step{op: sign, who: bits, perm: perm})
 		}
 		if exec {
-			c.steps = append(c.steps, modeStep{op: '+', who: bits, exec: true})
+			c.steps = append(c.steps, step{op: '+', who: bits, exec: true})
 		}
 		perm, exec = 0, false
 	}
-	notOther := who == 0 || who&^modeOther != 0
+	notOther := who == 0 || who&^otherBits != 0
 	for _, p := range []byte(s) {
 		switch p {
 		case 'r':
@@ -110,10 +115,10 @@ func (c *modeChange) operands(op byte, who uint32, s string) bool {
 		case 'w':
 			perm |= 0o222
 		case 'x':
-			perm |= modeExec
+			perm |= execBits
 		case 'X':
 			if op == '-' {
-				perm |= modeExec
+				perm |= execBits
 			} else {
 				exec = true
 			}
@@ -123,17 +128,17 @@ func (c *modeChange) operands(op byte, who uint32, s string) bool {
 			}
 		case 't':
 			if notOther {
-				perm |= modeSticky
-				who |= modeSticky
+				perm |= stickyBit
+				who |= stickyBit
 			}
 		case 'u', 'g', 'o':
 			emit(false)
 			cleared = true
 			bits := who
 			if who == 0 {
-				bits = modeAll
+				bits = allBits
 			}
-			c.steps = append(c.steps, modeStep{op: op, who: bits & 0o777, from: map[byte]uint8{'u': 7, 'g': 4, 'o': 1}[p]})
+			c.steps = append(c.steps, step{op: op, who: bits & 0o777, from: map[byte]uint8{'u': 7, 'g': 4, 'o': 1}[p]})
 		default:
 			return false
 		}
@@ -142,8 +147,12 @@ func (c *modeChange) operands(op byte, who uint32, s string) bool {
 	return true
 }
 
-// of returns the mode that a file with the given mode gets.
-func (c *modeChange) of(mode uint32, dir bool) uint32 {
+// Absolute returns the mode that all files get, whatever they had; false when there are
+// changes instead.
+func (c *Change) Absolute() (mode uint32, ok bool) { return c.mode, c.absolute }
+
+// Of returns the mode, at most 07777, that a file or directory with the given mode gets.
+func (c *Change) Of(mode uint32, dir bool) uint32 {
 	if c.absolute {
 		return c.mode
 	}
@@ -158,10 +167,10 @@ func (c *modeChange) of(mode uint32, dir bool) uint32 {
 				mode &^= s.who
 			}
 		case s.exec:
-			if was&modeExec == 0 && !dir {
+			if was&execBits == 0 && !dir {
 				continue
 			}
-			perm = modeExec
+			perm = execBits
 		}
 		if s.op == '-' {
 			mode &^= perm & s.who

@@ -1,8 +1,8 @@
-package local
+package filemode
 
 import "testing"
 
-func TestParseMode(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		text            string
 		mode, file, dir uint32
@@ -24,38 +24,40 @@ func TestParseMode(t *testing.T) {
 		// operand that copies ends what "=" did.
 		{"+rt", 0, 0o1000, 0o1000},
 		{"u=gr", 0o070, 0o470, 0o470},
+		{"u=rwg", 0o050, 0o550, 0o550},
+		{"go=u-w", 0o700, 0o755, 0o755},
 	} {
-		c, err := parseMode(test.text)
+		c, err := Parse(test.text)
 		if err != nil {
 			t.Errorf("%s: %v", test.text, err)
 			continue
 		}
-		if file, dir := c.of(test.mode, false), c.of(test.mode, true); file != test.file || dir != test.dir {
+		if file, dir := c.Of(test.mode, false), c.Of(test.mode, true); file != test.file || dir != test.dir {
 			t.Errorf("%s of %04o: file %04o, directory %04o; want %04o, %04o", test.text, test.mode, file, dir, test.file, test.dir)
 		}
 	}
 	for _, text := range []string{"", "8", "77777", "u", "rw", "u+q", "u+r,", ",u+r", "u++,", "a b"} {
-		if c, err := parseMode(text); err == nil {
+		if c, err := Parse(text); err == nil {
 			t.Errorf("%q is %v", text, c)
 		}
 	}
 }
 
-func FuzzParseMode(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, text := range []string{"755", "u+rwX,go-w", "=rX", "u=g,o-st", "+t"} {
 		f.Add(text, uint32(0o644), true)
 	}
 	f.Fuzz(func(t *testing.T, text string, mode uint32, dir bool) {
 		mode &= 0o7777
-		c, err := parseMode(text)
+		c, err := Parse(text)
 		if err != nil {
 			return
 		}
-		once := c.of(mode, dir)
-		if once > 0o7777 || c.of(mode, dir) != once {
+		once := c.Of(mode, dir)
+		if once > 0o7777 || c.Of(mode, dir) != once {
 			t.Errorf("%q of %04o: %o", text, mode, once)
 		}
-		if c.absolute && (once != c.mode || c.of(0, !dir) != once) {
+		if c.absolute && (once != c.mode || c.Of(0, !dir) != once) {
 			t.Errorf("%q of %04o: %o", text, mode, once)
 		}
 	})
