@@ -185,7 +185,8 @@ func sameButTime(a, b *tree.Node) bool {
 	return true
 }
 
-// resolveGroups gives the files with several names their nodes. They are no change when base has them all as they are, in one group.
+// resolveGroups gives the files with several names their nodes. They are no change when base has them all as they are, in one group;
+// with ScanOptions.Unlink each that base has as it is, is none.
 func (s *scanner) resolveGroups() error {
 	number := uint64(0)
 	for _, g := range s.groups {
@@ -197,8 +198,14 @@ func (s *scanner) resolveGroups() error {
 		for _, m := range g.members {
 			same = same && m.base != nil && first.base != nil && m.base.Group() != 0 && m.base.Group() == first.base.Group() && sameButTime(first.node, m.base)
 		}
-		node := first.node
-		if !same {
+		node, unchanged := first.node, 0
+		for _, m := range g.members {
+			m.found.same = same || s.unlink && m.base != nil && sameButTime(first.node, m.base)
+			if m.found.same {
+				unchanged++
+			}
+		}
+		if len(g.members)-unchanged > 1 || !same && !s.unlink {
 			number++
 			node = node.WithGroup(number)
 		}
@@ -208,7 +215,7 @@ func (s *scanner) resolveGroups() error {
 		at, err := s.root.openDir(first.dir)
 		if err == nil {
 			when := s.epoch
-			if same {
+			if unchanged == len(g.members) {
 				when = first.base.Meta().Mtime
 			}
 			err = setTimes(at, first.name, when)
@@ -216,9 +223,6 @@ func (s *scanner) resolveGroups() error {
 		}
 		if err != nil {
 			return onDisk("utimensat", tree.Join(first.dir, first.name), err)
-		}
-		for _, m := range g.members {
-			m.found.same = same
 		}
 	}
 	return nil

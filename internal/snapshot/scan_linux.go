@@ -34,7 +34,7 @@ func (u *Upper) Scan(ctx context.Context, base *tree.Node, o ScanOptions) (chang
 	if o.MaxFileSize <= 0 {
 		o.MaxFileSize = maxFileSize
 	}
-	s.maxSize = o.MaxFileSize
+	s.maxSize, s.unlink = o.MaxFileSize, o.Unlink
 	defer func() { err = errors.Join(err, s.unlocker.restore()) }()
 	if err := s.read(ctx, o.MaxEntries); err != nil {
 		return nil, err
@@ -64,6 +64,7 @@ type scanner struct {
 	unlocker unlocker
 	epoch    int64
 	maxSize  int64
+	unlink   bool
 
 	mu      sync.Mutex
 	dirs    map[string]*scannedDir

@@ -34,6 +34,10 @@ type ScanOptions struct {
 
 	// MaxFileSize bounds the bytes of one file, holes included, since all of them are hashed; 0 means 64 GiB. More is a [*LimitError].
 	MaxFileSize int64
+
+	// Unlink takes a file that got another name, but is as base has it, for no change, as BuildKit does: the new name is then a file of its own, and the
+	// link is lost. Without it both names are in the result, as one hard-link set.
+	Unlink bool
 }
 
 const maxFileSize = 64 << 30

@@ -114,7 +114,7 @@ func (s *session) attempt(ctx context.Context, d *demand, j *job) (o *outcome, e
 			return nil, err
 		}
 	}
-	if o, err = s.adopt(ctx, upper, j.parent); err != nil || captured == nil {
+	if o, err = s.adopt(ctx, upper, j.parent, op.Compatible); err != nil || captured == nil {
 		return o, err
 	}
 	o.Output, err = captured.store(ctx, s, status.Code)

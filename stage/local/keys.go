@@ -131,7 +131,7 @@ func addCopy(b *cache.KeyBuilder, op *stage.CopyOp) {
 }
 
 func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp, addSource func(slot, []string) error) error {
-	b.Strings("argv", op.Argv).Bool("script", op.Script)
+	b.Strings("argv", op.Argv).Bool("script", op.Script).Bool("compatible", op.Compatible)
 	if op.Script {
 		b.String("text", op.Command)
 	}

@@ -90,8 +90,8 @@ func (s *session) processUser(ctx context.Context, d *demand, id int, root *tree
 
 // adopt reads an upper directory back and makes it the directory of the step's
 // layer. The record that names it is written after that.
-func (s *session) adopt(ctx context.Context, upper *snapshot.Upper, parent *tree.Node) (*outcome, error) {
-	changes, err := upper.Scan(ctx, parent, snapshot.ScanOptions{Epoch: s.opts.Epoch})
+func (s *session) adopt(ctx context.Context, upper *snapshot.Upper, parent *tree.Node, compatible bool) (*outcome, error) {
+	changes, err := upper.Scan(ctx, parent, snapshot.ScanOptions{Epoch: s.opts.Epoch, Unlink: compatible})
 	if err != nil {
 		return nil, err
 	}
