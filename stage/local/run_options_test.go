@@ -240,7 +240,7 @@ func TestSSH(t *testing.T) {
 	}
 	delete(agents, "other")
 	_, err = e.Execute(t.Context(), compile(t, s), stage.Request{SSH: agents})
-	if err == nil || !strings.Contains(err.Error(), `the agent "other" is required`) {
+	if err == nil || !strings.Contains(err.Error(), `the SSH agent "other" is required`) {
 		t.Errorf("an agent that is not given: %v", err)
 	}
 	_, err = e.Execute(t.Context(), compile(t, base.Run("true # bad", stage.SSHMount(""))), stage.Request{SSH: map[string]stage.SSHAgent{"default": {Keys: []string{"/no/such/key"}}}})

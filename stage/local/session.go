@@ -129,7 +129,7 @@ func (s *session) checkSupport() error {
 					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), "set it in Options.Secrets, or mark it with stage.OptionalSecret"))
 				}
 				if _, ok := s.request.SSH[m.ID]; m.Type == stage.MountSSH && !m.Optional && !ok {
-					errs = append(errs, step.Fail(fmt.Errorf("ssh mount: the agent %q is required and was not given", m.ID), "set it in Options.SSH, or mark it with stage.OptionalSecret"))
+					errs = append(errs, step.Fail(fmt.Errorf("ssh mount: the SSH agent %q is required and was not given", m.ID), "set it in Options.SSH, or mark it with stage.OptionalSecret"))
 				}
 			}
 		}
