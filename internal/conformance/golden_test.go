@@ -106,8 +106,8 @@ func (r *runner) run(t *testing.T, c *conformance.Case) {
 	}
 	name := strings.ReplaceAll(c.Name, "/", "-")
 	dir, err := r.server.Prepare(t.Context(), c, name)
-	if missing := (*conformance.MissingProgramError)(nil); errors.As(err, &missing) {
-		t.Skip(missing)
+	if missing := (*conformance.MissingProgramError)(nil); errors.As(err, &missing) || errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
