@@ -97,26 +97,33 @@ func (c *compiler) fromImage(r *root, p, target platform.Platform) *state {
 		return lost
 	}
 	if strings.TrimSpace(ref) == "" {
-		c.fail(r.at, c.label(r), text, fmt.Errorf("the reference %q is empty", r.ref), "give an image, or use stage.Scratch for no base")
+		c.fail(r.at, c.label(r), text, fmt.Errorf("the reference %q is empty", r.ref), emptyReference(r))
 		return lost
 	}
 	if strings.EqualFold(ref, "scratch") {
 		c.fail(r.at, c.label(r), text, fmt.Errorf("%q is not an image", ref), "use stage.Scratch()")
 		return lost
 	}
-	return c.baseState(ref, p, r, r.at)
+	return c.baseState(ref, p, r, r.at, "FROM "+ref)
+}
+
+func emptyReference(r *root) string {
+	if r.rules != nil {
+		return "give its ARG a default or a value; the ARG has to stand before the first FROM"
+	}
+	return "give an image, or use stage.Scratch for no base"
 }
 
 // baseState is the state at the beginning of an image, whose step is shared by
-// all stages that use it.
-func (c *compiler) baseState(ref string, p platform.Platform, r *root, at mark) *state {
+// all stages that use it. text is the operation that names it, for messages.
+func (c *compiler) baseState(ref string, p platform.Platform, r *root, at mark, text string) *state {
 	label := c.label(r)
 	base, known, err := c.resolveBase(ref, p)
 	if err == nil && r.rules == nil {
 		err = checkPlatform(base.File, p) // BuildKit warns, and uses it
 	}
 	if err != nil {
-		c.fail(at, label, "FROM "+ref, err, c.similarStage(ref))
+		c.fail(at, label, text, err, c.similarStage(ref))
 		return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 	}
 	cfg := base.File.Config.Clone()

@@ -57,7 +57,7 @@ func opName(op Op) string {
 	case *RunOp:
 		return "RUN " + runText(op)
 	case *CopyOp:
-		return "COPY " + strings.Join(op.Paths, " ") + " " + op.Dest
+		return copyName(op)
 	case *WorkdirOp:
 		return "WORKDIR " + op.Path
 	case *FileOp:
@@ -80,6 +80,19 @@ func opName(op Op) string {
 		return "LAYER"
 	}
 	return ""
+}
+
+// copyName is the copy as it was written, without its flags.
+func copyName(op *CopyOp) string {
+	word, paths := "COPY", op.Paths
+	if op.Add {
+		word = "ADD"
+	}
+	switch from := op.From.(type) {
+	case AddSource, HTTPSource, GitSource:
+		paths = []string{from.String()}
+	}
+	return strings.Join(slices.Concat([]string{word}, paths, []string{op.Dest}), " ")
 }
 
 // inputs makes the last steps of stages inputs of a step, and returns their names.

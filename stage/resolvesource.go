@@ -33,7 +33,7 @@ func (c *compiler) resolveSource(from Source, l *link, st *state, step *Step) (S
 		if st.rules != nil {
 			p = st.target // whatever the stage is pinned to
 		}
-		source := c.baseState(ref, p, l.root, l.at)
+		source := c.baseState(ref, p, l.root, l.at, opName(l.op))
 		step.Inputs = append(step.Inputs, source.step)
 		return stepSource{ref}, nil
 	case DirSource:

@@ -7,9 +7,12 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/arg"
@@ -38,8 +41,9 @@ var printForms = [...]string{"go", "dockerfile", "json", "dot", "mermaid"}
 func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	f := &flags{buildArgs: map[string]string{}, labels: map[string]string{}}
 	set := flag.NewFlagSet("dockerfile", flag.ContinueOnError)
-	set.SetOutput(stderr)
+	set.SetOutput(io.Discard) // of errors, which say less than ours
 	set.Usage = func() {
+		set.SetOutput(stderr)
 		fmt.Fprintf(stderr, "usage: dockerfile [flags] CONTEXT\n\nCONTEXT is a directory, a git URL, the URL of a tar archive, or - for a tar archive on the standard input.\n\n")
 		set.PrintDefaults()
 	}
@@ -48,7 +52,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	var rest []string
 	for {
 		if err := set.Parse(args); err != nil {
-			return nil, err
+			return nil, flagError(set, err)
 		}
 		if set.NArg() == 0 {
 			break
@@ -66,6 +70,20 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	}
 	f.context = rest[0]
 	return f, nil
+}
+
+// flagError is an error of a flag set, with the flag that was probably meant.
+func flagError(set *flag.FlagSet, err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return err
+	}
+	var known []string
+	set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	if near := arg.Near(name, known); len(near) > 0 {
+		return fmt.Errorf("unknown flag --%s; did you mean --%s?", name, near[0])
+	}
+	return fmt.Errorf("unknown flag --%s; --help lists the flags", name)
 }
 
 func (f *flags) define(set *flag.FlagSet) {
@@ -88,7 +106,13 @@ func (f *flags) define(set *flag.FlagSet) {
 	text(&f.metadataFile, "write digests and names as JSON to `FILE`", "", "metadata-file")
 	text(&f.print, "write the graph as `FORM` instead of building: "+strings.Join(printForms[:], ", "), "", "print")
 	text(&f.lockFile, "take the digests of images from the lock `FILE`, and add those that it lacks", "", "lock")
-	list(&f.tags, "`NAME` of the image, with an optional tag; may be repeated", "t", "tag")
+	for _, flag := range []string{"t", "tag"} {
+		set.Func(flag, "`NAME` of the image, with an optional tag; may be repeated", func(s string) error {
+			f.tags = append(f.tags, s)
+			_, err := name.NewTag(s, name.WeakValidation)
+			return err
+		})
+	}
 	list(&f.hosts, "`HOST:IP`, a name that RUN steps can reach; may be repeated", "add-host")
 	list(&f.platforms, "`PLATFORMS` to build for, separated by commas", "platform")
 	list(&f.outputs, "`type=oci,dest=DIR`, type=docker,dest=FILE, type=local,dest=DIR, type=tar,dest=FILE or type=registry; may be repeated", "o", "output")
@@ -160,10 +184,11 @@ func (f *flags) runOptions() ([]stage.RunOption, error) {
 		if !ok {
 			name, ip, ok = strings.Cut(host, ":")
 		}
-		if !ok || name == "" {
+		ip = strings.Trim(ip, "[]")
+		if _, err := netip.ParseAddr(ip); !ok || name == "" || err != nil {
 			return nil, fmt.Errorf("--add-host %s: want HOST:IP", host)
 		}
-		options = append(options, stage.ExtraHost(name, strings.Trim(ip, "[]")))
+		options = append(options, stage.ExtraHost(name, ip))
 	}
 	return options, nil
 }

@@ -296,7 +296,11 @@ func TestCheck(t *testing.T) {
 }
 
 func TestMistakes(t *testing.T) {
-	c := project(t, site)
+	c := project(t, site+`
+-- secret.dockerfile --
+FROM scratch
+RUN --mount=type=secret,id=token,required=true ["/x"]
+`)
 	for _, m := range []struct {
 		args []string
 		want []string
@@ -306,7 +310,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"DIR/nowhere"}, []string{"nowhere"}},
 		{[]string{"DIR/index.html"}, []string{"not a directory"}},
 		{[]string{"DIR/other"}, []string{"Dockerfile", "-f"}},
-		{[]string{"--target", "page", "DIR"}, []string{"page", "pages"}},
+		{[]string{"--target", "page", "DIR"}, []string{"page", "did you mean pages? The stages are pages, app"}},
 		{[]string{"--build-arg", "GREETNG=1", "DIR"}, []string{"GREETNG", "GREETING"}},
 		{[]string{"--build-arg", "=1", "DIR"}, []string{"build-arg"}},
 		{[]string{"--platform", "linux/amd46", "DIR"}, []string{"platform", "amd46"}},
@@ -317,7 +321,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"--secret", "id=x,src=DIR/none", "DIR"}, []string{"none"}},
 		{[]string{"--output", "type=zip,dest=x", "DIR"}, []string{"zip", "oci, docker"}},
 		{[]string{"--output", "type=oci", "DIR"}, []string{"dest"}},
+		{[]string{"-f", "DIR/secret.dockerfile", "DIR"}, []string{"secret.dockerfile:2:1", "token", "--secret id=token,src=FILE"}},
 		{[]string{"--push", "DIR"}, []string{"-t"}},
+		{[]string{"--outptu", "x", "DIR"}, []string{"unknown flag", "--output?"}},
+		{[]string{"--zzzzzz", "DIR"}, []string{"--zzzzzz", "--help"}},
+		{[]string{"-t", "App:1:2", "DIR"}, []string{"App:1:2"}},
+		{[]string{"--add-host", "x:here", "DIR"}, []string{"HOST:IP"}},
 		{[]string{"--print", "yaml", "DIR"}, []string{"yaml", "mermaid"}},
 		{[]string{"--progress", "loud", "DIR"}, []string{"loud"}},
 		{[]string{"--build-context", "x", "DIR"}, []string{"NAME=PATH"}},

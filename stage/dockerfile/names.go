@@ -41,9 +41,14 @@ func (f *File) index(target string) (int, error) {
 	}
 	err := unknown("stage", target, known)
 	err.Known = known // in their order
-	fix := err.fix()
-	if fix == "" {
+	var fix string
+	switch {
+	case len(known) == 0:
 		fix = "no stage has a name; give one with FROM IMAGE AS NAME"
+	case err.Near != "" && len(known) > 1:
+		fix = err.fix() + " The stages are " + strings.Join(known, ", ")
+	default:
+		fix = err.fix()
 	}
 	return 0, &stage.Error{Pos: stage.Position{File: f.name}, Err: err, Fix: fix}
 }

@@ -126,10 +126,10 @@ func (s *session) checkSupport() error {
 			}
 			for _, m := range op.Mounts {
 				if m.Type == stage.MountSecret && !m.Optional && s.request.Secrets[m.ID] == nil {
-					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), "set it in Options.Secrets, or mark it with stage.OptionalSecret"))
+					errs = append(errs, step.Fail(fmt.Errorf("the secret %q is required and was not given", m.ID), givenBy(op, "Options.Secrets", "--secret id="+m.ID+",src=FILE")))
 				}
 				if _, ok := s.request.SSH[m.ID]; m.Type == stage.MountSSH && !m.Optional && !ok {
-					errs = append(errs, step.Fail(fmt.Errorf("ssh mount: the SSH agent %q is required and was not given", m.ID), "set it in Options.SSH, or mark it with stage.OptionalSecret"))
+					errs = append(errs, step.Fail(fmt.Errorf("ssh mount: the SSH agent %q is required and was not given", m.ID), givenBy(op, "Options.SSH", "--ssh "+m.ID)))
 				}
 			}
 		}
@@ -138,6 +138,15 @@ func (s *session) checkSupport() error {
 		return errs
 	}
 	return nil
+}
+
+// givenBy says how a value that a mount requires is given, in the words of who asks: of
+// Go, or of a Dockerfile.
+func givenBy(op *stage.RunOp, field, flag string) string {
+	if op.Compatible {
+		return fmt.Sprintf("give it (%s; in docker build's words %s), or write required=false", field, flag)
+	}
+	return "set it in " + field + ", or mark it with stage.OptionalSecret"
 }
 
 // otherUser reports a user that the built-in sandbox of an ordinary user, which has

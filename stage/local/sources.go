@@ -104,7 +104,7 @@ func readAll(ctx context.Context, order []*localSource, epoch int64) (stage.Erro
 			defer func() { <-slots }()
 			var err error
 			if mistakes[i], err = l.read(ctx, epoch); err != nil {
-				first.Do(func() { failure = fmt.Errorf("local: %w", err) })
+				first.Do(func() { failure = l.wanted[0].step.Fail(err, "") })
 				cancel(err)
 			}
 		})

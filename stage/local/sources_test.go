@@ -127,8 +127,8 @@ func TestURLsAsSources(t *testing.T) {
 	wrong := stage.Scratch().AddFrom(stage.HTTP(server.URL+"/v1/tool", cacheDigest("other")), "/bin/")
 	_, err := executor(t, dir, options).Execute(t.Context(), compile(t, wrong), stage.Request{})
 	var mismatch *source.ChecksumError
-	if !errors.As(err, &mismatch) {
-		t.Errorf("error %v; want a ChecksumError", err)
+	if at, ok := errors.AsType[*stage.Error](err); !errors.As(err, &mismatch) || !ok || at.Pos.Line == 0 {
+		t.Errorf("error %v; want a ChecksumError, and the line of the step", err)
 	}
 	named := stage.Scratch().AddFrom(stage.HTTPUnchecked(server.URL+"/named"), "/")
 	if got := describe(t, build(t, memory(t, options), named, stage.Request{})); got != "real -rw------- tool" {
