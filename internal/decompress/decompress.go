@@ -6,8 +6,8 @@
 //
 // The kinds and how they are told are those of ADD in a Dockerfile. Several gzip
 // members, xz streams or zstd frames one after the other are one stream, as their
-// programs read them. Memory is bounded by the window that a format may ask for: 64 MiB
-// of zstd, and of xz what its dictionary really fills. How much comes out is not bounded:
+// programs read them. Memory is bounded: a window or dictionary of more than 64 MiB is
+// refused. How much comes out is not bounded:
 // that is for the caller, who knows what it is. Of xz the LZMA2 filter is known, which is
 // what xz and tar write unless they are told otherwise.
 package decompress
@@ -21,7 +21,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // Kind is a compression.
@@ -57,8 +56,8 @@ func Detect(head []byte) Kind {
 	return None
 }
 
-// maxWindow bounds the memory of one zstd stream. RFC 8878 recommends that decoders
-// support 8 MiB; the highest level of the zstd program asks for 64 MiB and more only with --long.
+// maxWindow bounds the memory of one stream. RFC 8878 recommends that decoders support
+// 8 MiB; the highest levels of the zstd and xz programs ask for 64 MiB.
 const maxWindow = 64 << 20
 
 // NewReader returns what r holds, decompressed, and how it was compressed. Closing it does
@@ -82,7 +81,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Kind, error) {
 	case Bzip2:
 		return io.NopCloser(bzip2.NewReader(in)), kind, nil
 	case Xz:
-		z, err := xz.NewReader(in)
+		z, err := newXzReader(in)
 		if err != nil {
 			return nil, kind, err
 		}

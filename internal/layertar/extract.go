@@ -65,6 +65,18 @@ func Extract(e *tree.Editor, r io.Reader, o ExtractOptions) error {
 	}
 }
 
+// maxHead bounds what is read of an archive for its first entry. A header takes a few
+// kilobytes at most, but there can be any number of records before it, and a few bytes
+// can be decompressed to more than anyone waits for.
+const maxHead = 8 << 20
+
+// IsArchive reports whether an uncompressed stream begins with an entry of a tar archive.
+// It reads no more than the beginning.
+func IsArchive(r io.Reader) bool {
+	_, err := tar.NewReader(&bounded{r: r, limit: maxHead}).Next()
+	return err == nil
+}
+
 // bounded ends with an error when more than limit bytes are read.
 type bounded struct {
 	r        io.Reader
@@ -85,6 +97,7 @@ type extractor struct {
 	e        *tree.Editor
 	entries  int
 	metadata int64
+	bytes    int64 // of files: a sparse one has more than the archive
 	groups   map[uint64]*linked
 }
 
@@ -118,7 +131,9 @@ func (x *extractor) entry(h *tar.Header, r io.Reader) error {
 	there := x.e.Lookup(at)
 	if h.Typeflag == tar.TypeDir && there.IsDir() {
 		meta = x.adjust(tree.Dir, meta)
-		meta.Xattrs = slices.Concat(there.Meta().Xattrs, meta.Xattrs)
+		if meta.Xattrs, err = x.attributes(h.Name, there.Meta().Xattrs, meta.Xattrs); err != nil {
+			return err
+		}
 		return x.e.SetMeta(at, meta)
 	}
 	if there != nil {
@@ -223,6 +238,9 @@ func (x *extractor) node(h *tar.Header, meta tree.Meta, r io.Reader) (*tree.Node
 		if h.Size > x.lim.FileSize {
 			return nil, &LimitError{"bytes of a file", h.Name, x.lim.FileSize}
 		}
+		if x.bytes += h.Size; x.bytes > x.lim.TotalSize {
+			return nil, &LimitError{"bytes of files", h.Name, x.lim.TotalSize}
+		}
 		content, size, err := x.Content(r)
 		if err != nil {
 			return nil, err
@@ -266,8 +284,31 @@ func (x *extractor) link(at string, h *tar.Header, meta tree.Meta) error {
 	}
 	set.names = append(set.names, at)
 	set.meta = x.adjust(tree.File, meta)
-	set.meta.Xattrs = slices.Concat(n.Meta().Xattrs, set.meta.Xattrs)
+	if set.meta.Xattrs, err = x.attributes(h.Name, n.Meta().Xattrs, set.meta.Xattrs); err != nil {
+		return err
+	}
 	return x.e.Put(at, n)
+}
+
+// attributes joins the attributes that are there with those of an entry, which count
+// where both have one. Together they have the limit of one entry.
+func (x *extractor) attributes(name string, there, more []tree.Xattr) ([]tree.Xattr, error) {
+	all := slices.Clone(there)
+	for _, m := range more {
+		if i := slices.IndexFunc(all, func(t tree.Xattr) bool { return t.Name == m.Name }); i >= 0 {
+			all[i] = m
+		} else {
+			all = append(all, m)
+		}
+	}
+	size := 0
+	for _, a := range all {
+		size += len(a.Name) + len(a.Value)
+	}
+	if size > x.lim.Xattrs {
+		return nil, &LimitError{"bytes of extended attributes", name, int64(x.lim.Xattrs)}
+	}
+	return all, nil
 }
 
 // linked are the names of one file that hard links made, with what the header of the

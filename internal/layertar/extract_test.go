@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,4 +159,122 @@ func FuzzExtract(f *testing.F) {
 			t.Fatalf("another tree came back (%v):\n%s\nwant\n%s", err, listed(again), listed(root))
 		}
 	})
+}
+
+// TestExtractBounds: what a small archive can grow to has limits, and ends with an error.
+func TestExtractBounds(t *testing.T) {
+	header := func(h *tar.Header) []byte {
+		var b bytes.Buffer
+		if err := tar.NewWriter(&b).WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	attribute := func(name string, size int) []byte {
+		return header(&tar.Header{
+			Name: "d/", Typeflag: tar.TypeDir, Format: tar.FormatPAX,
+			PAXRecords: map[string]string{"SCHILY.xattr.user." + name: strings.Repeat("x", size)},
+		})
+	}
+	// GNU sparse 1.0 has its map in the data: here one hole.
+	hole := func(name string) []byte {
+		return slices.Concat(paxEntry("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", name, "GNU.sparse.realsize", "600000"),
+			header(&tar.Header{Name: name, Mode: 0o644, Size: 512}), sparseMap(t, "1\n600000\n0\n"))
+	}
+	for _, c := range []struct {
+		name string
+		tar  []byte
+		lim  layertar.Limits
+		what string
+	}{
+		{"attributes of a directory that comes again and again", slices.Concat(attribute("a", 60), attribute("b", 60)), layertar.Limits{Xattrs: 100}, "bytes of extended attributes"},
+		{"holes of several files", slices.Concat(hole("a"), hole("b")), layertar.Limits{TotalSize: 1 << 20}, "bytes of files"},
+	} {
+		var limit *layertar.LimitError
+		err := layertar.Extract(tree.Edit(nil), bytes.NewReader(c.tar), layertar.ExtractOptions{
+			Limits: c.lim, Content: func(r io.Reader) (tree.Digest, int64, error) {
+				n, err := io.Copy(io.Discard, r)
+				return tree.Digest{1}, n, err
+			},
+		})
+		if !errors.As(err, &limit) || limit.What != c.what {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	again := slices.Concat(attribute("a", 60), attribute("a", 50))
+	e := tree.Edit(nil)
+	if err := layertar.Extract(e, bytes.NewReader(again), layertar.ExtractOptions{Limits: layertar.Limits{Xattrs: 100}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Lookup("d").Meta().Xattrs; len(got) != 1 || len(got[0].Value) != 50 {
+		t.Errorf("an attribute that is set twice: %v", got)
+	}
+}
+
+// TestIsArchiveReadsLittle: a stream of records that never come to an entry is no archive.
+func TestIsArchiveReadsLittle(t *testing.T) {
+	if !layertar.IsArchive(bytes.NewReader(archiveOf(t, "f"))) || layertar.IsArchive(strings.NewReader("no archive")) {
+		t.Error("archives are not told from others")
+	}
+	record := paxEntry("comment", "x")
+	endless := &repeated{data: record}
+	if layertar.IsArchive(endless) {
+		t.Error("records alone are an archive")
+	}
+	if endless.n > 16<<20 {
+		t.Errorf("%d bytes were read", endless.n)
+	}
+}
+
+// repeated is a stream without end.
+type repeated struct {
+	data []byte
+	n    int
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	n := copy(p, r.data[r.n%len(r.data):])
+	r.n += n
+	return n, nil
+}
+
+// paxEntry is an extended header with records, which archive/tar does not write alone.
+func paxEntry(records ...string) []byte {
+	var body string
+	for i := 0; i < len(records); i += 2 {
+		text := " " + records[i] + "=" + records[i+1] + "\n"
+		n := len(text) + 1
+		for len(fmt.Sprint(n))+len(text) != n {
+			n++
+		}
+		body += fmt.Sprint(n) + text
+	}
+	return slices.Concat(rawHeader('x', len(body)), padded(body))
+}
+
+func rawHeader(kind byte, size int) []byte {
+	h := make([]byte, 512)
+	copy(h, "x")
+	copy(h[100:], "0000644\x000000000\x000000000\x00"+fmt.Sprintf("%011o\x00%011o\x00", size, 0))
+	h[156] = kind
+	copy(h[257:], "ustar\x0000")
+	copy(h[148:156], "        ")
+	sum := 0
+	for _, b := range h {
+		sum += int(b)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return h
+}
+
+func padded(body string) []byte {
+	return append([]byte(body), make([]byte, (512-len(body)%512)%512)...)
+}
+
+func sparseMap(t testing.TB, text string) []byte {
+	t.Helper()
+	if len(text) > 512 {
+		t.Fatal("a long map")
+	}
+	return padded(text)
 }

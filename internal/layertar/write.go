@@ -26,8 +26,8 @@ const bufferSize = 256 << 10
 //
 // Each file's bytes come from open and are checked against size and digest
 // on the way; a difference is a *[ContentError]. A change that no layer can
-// hold, such as a name that begins with ".wh.", is an *[EntryError]. After any
-// error what was written is not a layer. Memory does not grow with file sizes.
+// hold, such as a name that begins with ".wh.", is an *[EntryError]; wrong names are found
+// before anything is opened or written. After any error what was written is not a layer. Memory does not grow with file sizes.
 func Write(w io.Writer, changes []tree.Change, open tree.Opener) error {
 	ordered := func(a, b tree.Change) int { return tree.ComparePaths(a.Path, b.Path) }
 	if !slices.IsSortedFunc(changes, ordered) {
@@ -38,6 +38,9 @@ func Write(w io.Writer, changes []tree.Change, open tree.Opener) error {
 	for i, c := range changes {
 		if i > 0 && changes[i-1].Path == c.Path {
 			return &EntryError{c.Path, fmt.Errorf("%w: changed twice", ErrConflict)}
+		}
+		if err := checkPath(c.Path); err != nil {
+			return &EntryError{c.Path, err}
 		}
 		if c.Node != nil {
 			largest = max(largest, c.Node.Size())
@@ -68,9 +71,6 @@ type writer struct {
 }
 
 func (w *writer) change(c tree.Change) error {
-	if err := checkPath(c.Path); err != nil {
-		return &EntryError{c.Path, err}
-	}
 	dir, name := splitLast(c.Path)
 	switch {
 	case c.Node == nil && c.Path == "":

@@ -1,7 +1,7 @@
 package local
 
 import (
-	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +13,8 @@ import (
 
 // archive is a file that a copy may unpack.
 type archive struct {
-	name   string // for messages
+	ctx    context.Context // ends reading
+	name   string          // for messages
 	open   openFunc
 	pack   *packWriter // takes the contents of its files
 	chroot bool        // links are those of the directory that it is unpacked into
@@ -27,13 +28,32 @@ func (a *archive) is() (bool, error) {
 		return false, err
 	}
 	defer rc.Close()
-	plain, _, err := decompress.NewReader(rc)
+	plain, _, err := decompress.NewReader(a.until(rc))
 	if err != nil {
 		return false, nil
 	}
 	defer plain.Close()
-	_, err = tar.NewReader(plain).Next()
-	return err == nil, nil
+	is := layertar.IsArchive(plain)
+	if a.ctx.Err() != nil {
+		return false, context.Cause(a.ctx)
+	}
+	return is, nil
+}
+
+// until ends a stream with the context of the archive: a few bytes can be decompressed
+// for hours.
+func (a *archive) until(r io.Reader) io.Reader { return &contextReader{ctx: a.ctx, r: r} }
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
 }
 
 // unpack unpacks the archive into a directory that exists.
@@ -43,17 +63,17 @@ func (a *archive) unpack(e *tree.Editor, dir string, adjust func(tree.Kind, tree
 		return err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	plain, _, err := decompress.NewReader(rc)
+	plain, _, err := decompress.NewReader(a.until(rc))
 	if err != nil {
 		return fmt.Errorf("archive %q: %w", a.name, err)
 	}
 	defer plain.Close()
-	if err := layertar.Extract(e, plain, layertar.ExtractOptions{
+	if err := layertar.Extract(e, a.until(plain), layertar.ExtractOptions{
 		Dir: dir, Chroot: a.chroot, Adjust: adjust, Parent: parent, Content: a.pack.add,
 	}); err != nil {
 		return fmt.Errorf("archive %q: %w", a.name, err)
 	}
 	// Only at its end is it known that the file is still the one that was asked for.
-	_, err = io.Copy(io.Discard, rc)
+	_, err = io.Copy(io.Discard, a.until(rc))
 	return err
 }

@@ -228,7 +228,7 @@ func TestAdd(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	if _, err := e.Execute(t.Context(), compile(t, stage.Scratch().Add("plain", "/")), request); err == nil || !strings.Contains(err.Error(), ".wh.") {
+	if _, err := e.Execute(t.Context(), compile(t, stage.Scratch().Add("plain", "/")), request); err == nil || !strings.Contains(err.Error(), ".wh.") || !strings.Contains(err.Error(), "rename the file") {
 		t.Errorf("a layer with a name like a whiteout: %v", err)
 	}
 	if _, err := e.Execute(t.Context(), compile(t, stage.Scratch().Add("escape", "/o/")), request); err == nil || !strings.Contains(err.Error(), `".."`) {

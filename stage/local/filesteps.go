@@ -139,7 +139,7 @@ func (s *session) unpack(ctx context.Context, d *demand, step *stage.Step, op *s
 	if open == nil {
 		return false, fmt.Errorf("local: content of %q: %w", f.name, errMissing)
 	}
-	a := &archive{name: f.name, open: open, pack: pack}
+	a := &archive{ctx: ctx, name: f.name, open: open, pack: pack}
 	switch ok, err := a.is(); {
 	case err != nil:
 		return false, err

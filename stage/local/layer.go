@@ -83,7 +83,11 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		return err
 	})
 	if err != nil {
-		return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), "")
+		fix := ""
+		if errors.Is(err, layertar.ErrName) {
+			fix = "rename the file, or remove it before the step ends; a stage whose layers are not in the image may have it"
+		}
+		return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), fix)
 	}
 	return &rec, save(ctx, s, key, rec)
 }

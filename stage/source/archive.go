@@ -1,13 +1,13 @@
 package source
 
 import (
-	"archive/tar"
 	"context"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/stagewright/stagewright/internal/decompress"
+	"github.com/stagewright/stagewright/internal/layertar"
 )
 
 // Archive returns what files has, or when that is one file and it is a tar archive, plain
@@ -62,8 +62,7 @@ func isArchive(open func() (io.ReadCloser, error)) (bool, error) {
 		return false, nil // damaged, or never meant to be one
 	}
 	defer plain.Close()
-	_, err = tar.NewReader(plain).Next()
-	return err == nil, nil
+	return layertar.IsArchive(plain), nil
 }
 
 // now is what List decided on.
