@@ -24,7 +24,7 @@ type AddSource struct {
 func (AddSource) source() {}
 
 // String is the text.
-func (a AddSource) String() string { return redact(a.Text) }
+func (a AddSource) String() string { return gitref.Redact(a.Text) }
 
 // resolveAdd finds out what a word of ADD names, and sets the operation's source, its
 // paths and what it unpacks. It returns the expanded word.

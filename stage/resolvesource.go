@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/stagewright/stagewright/internal/gitref"
 )
 
 // resolveSource replaces a stage or an image by the step that produces its
@@ -72,7 +73,7 @@ func (sc *scope) resolveHTTP(s HTTPSource) (Source, error) {
 // checkedHTTP checks a source whose texts are expanded.
 func checkedHTTP(s HTTPSource) (Source, error) {
 	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("URL %q; want http://… or https://…", redact(s.URL))
+		return nil, fmt.Errorf("URL %q; want http://… or https://…", gitref.Redact(s.URL))
 	}
 	switch {
 	case s.Checksum != "":

@@ -3,9 +3,10 @@ package stage
 import (
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"strings"
+
+	"github.com/stagewright/stagewright/internal/gitref"
 )
 
 // Source is where the files of a copy or of a bind mount come from. The kinds
@@ -154,11 +155,11 @@ func (t TarSource) String() string {
 }
 
 // String returns the URL, without what may be secret in it.
-func (h HTTPSource) String() string { return redact(h.URL) }
+func (h HTTPSource) String() string { return gitref.Redact(h.URL) }
 
 // String returns the repository and what is taken of it, without what may be secret.
 func (g GitSource) String() string {
-	s := "git repository " + redact(g.Remote)
+	s := "git repository " + gitref.Redact(g.Remote)
 	if g.Ref != "" || g.Subdir != "" {
 		s += "#" + g.Ref
 	}
@@ -166,14 +167,6 @@ func (g GitSource) String() string {
 		s += ":" + g.Subdir
 	}
 	return s
-}
-
-// redact takes the password out of a URL.
-func redact(raw string) string {
-	if u, err := url.Parse(raw); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return raw
 }
 
 // String names the image.

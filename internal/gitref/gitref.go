@@ -278,21 +278,32 @@ func CheckRemote(remote string) error {
 	return nil
 }
 
-// Redact hides the password, or the token, of a remote.
+// Redact hides the password, or the token, of a URL, also of one that cannot be parsed.
 func Redact(remote string) string {
-	if !scheme.MatchString(remote) {
+	kind, rest, ok := strings.Cut(remote, "://")
+	if !ok || !strings.Contains(rest, "@") {
 		return remote
 	}
 	u, err := url.Parse(remote)
 	if err != nil {
-		return "(not a URL)"
+		host := rest
+		if end := strings.IndexAny(rest, `/?#\\`); end >= 0 {
+			host = rest[:end]
+		}
+		switch at := strings.LastIndexByte(host, '@'); {
+		case at >= 0:
+			return kind + "://xxxxx" + rest[at:]
+		case strings.Contains(host, ":"): // of a password with a slash
+			return kind + "://xxxxx" + rest[strings.LastIndexByte(rest, '@'):]
+		}
+		return remote
 	}
 	if u.User == nil {
 		return remote
 	}
 	if _, has := u.User.Password(); has {
 		u.User = url.UserPassword("xxxxx", "xxxxx")
-	} else if u.Scheme == "https" || u.Scheme == "http" {
+	} else if u.Scheme != "ssh" {
 		u.User = url.User("xxxxx")
 	}
 	return u.String()

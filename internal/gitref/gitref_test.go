@@ -114,6 +114,12 @@ func TestRedact(t *testing.T) {
 		"ssh://git@host/x":               "ssh://git@host/x",
 		"git@host:x":                     "git@host:x",
 		"https://host/x.git":             "https://host/x.git",
+		"https://host/x@v1":              "https://host/x@v1",
+		"https://${H}/x@v1":              "https://${H}/x@v1",
+		"https://u:se%zzcret@host/x":     "https://xxxxx@host/x",
+		"https://u:se/cret@host/x":       "https://xxxxx@host/x",
+		"https://${U}:secret@host/x@v1":  "https://xxxxx@host/x@v1",
+		"git+https://secret@host/x":      "git+https://xxxxx@host/x",
 	} {
 		if got := Redact(in); got != want {
 			t.Errorf("Redact(%q) = %q, want %q", in, got, want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,9 @@ func Git(t GitTree, o GitOptions) (*GitFiles, error) {
 	err := errors.Join(gitref.CheckRemote(t.Remote), gitref.CheckRef(t.Ref))
 	if t.Checksum != "" {
 		err = errors.Join(err, gitref.CheckChecksum(t.Checksum))
+	}
+	if u, perr := url.Parse(t.Remote); perr == nil && u.User != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		err = errors.Join(err, fmt.Errorf("git repository %s would send its password unencrypted; want https", quote(gitref.Redact(t.Remote))))
 	}
 	sub := cleanAsked(t.Subdir)
 	if sub != "" && !cleanRelative(sub) || strings.Contains("/"+strings.ToLower(sub)+"/", "/.git/") {

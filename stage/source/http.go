@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/gitref"
 )
 
 // What a download may take unless HTTPOptions say otherwise.
@@ -63,7 +65,7 @@ type HTTPFile struct {
 func HTTP(rawURL, checksum string, o HTTPOptions) (*HTTPFile, error) {
 	want, err := cache.ParseDigest(checksum)
 	if err != nil {
-		return nil, fmt.Errorf("checksum %q of %s: want \"sha256:\" and 64 lower-case hexadecimal digits; sha256sum prints them", shorten(checksum), redactURL(rawURL))
+		return nil, fmt.Errorf("checksum %q of %s: want \"sha256:\" and 64 lower-case hexadecimal digits; sha256sum prints them", shorten(checksum), quote(gitref.Redact(rawURL)))
 	}
 	return newHTTP(rawURL, want, o)
 }
@@ -77,10 +79,13 @@ func HTTPUnchecked(rawURL string, o HTTPOptions) (*HTTPFile, error) {
 func newHTTP(rawURL string, want cache.Digest, o HTTPOptions) (*HTTPFile, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%s is not a URL of a file; want https://host/path or http://host/path", redactURL(rawURL))
+		return nil, fmt.Errorf("%s is not a URL of a file; want https://host/path or http://host/path", quote(gitref.Redact(rawURL)))
+	}
+	if u.User != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("%s would send its password unencrypted; want https", quote(gitref.Redact(rawURL)))
 	}
 	if o.Name != "" && !isFileName(o.Name) {
-		return nil, fmt.Errorf("%s: the name %q is not one of a file", u.Redacted(), shorten(o.Name))
+		return nil, fmt.Errorf("%s: the name %q is not one of a file", gitref.Redact(rawURL), shorten(o.Name))
 	}
 	u.Fragment, u.RawFragment = "", ""
 	if o.Store == nil {
@@ -98,17 +103,14 @@ func newHTTP(rawURL string, want cache.Digest, o HTTPOptions) (*HTTPFile, error)
 	return &HTTPFile{url: u, want: want, o: o}, nil
 }
 
-// redactURL is a URL without its password, for messages.
-func redactURL(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return "the URL (which cannot be parsed)"
-	}
-	return quote(u.Redacted())
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // String names the file for a message, without a password that the URL may have.
-func (h *HTTPFile) String() string { return "URL " + quote(h.url.Redacted()) }
+func (h *HTTPFile) String() string { return "URL " + quote(gitref.Redact(h.url.String())) }
 
 // List implements [Files]: one entry. The first call downloads what the store does not
 // have. Errors: *[ChecksumError], *[StatusError], *[LimitError], those of the network and

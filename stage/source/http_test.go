@@ -283,6 +283,42 @@ func TestHTTPRefuses(t *testing.T) {
 	}
 }
 
+// TestHTTPSecretsStayWithTheirHost: neither a password nor a query is told to the host of
+// a redirect, and a password is not sent where others can read it.
+func TestHTTPSecretsStayWithTheirHost(t *testing.T) {
+	var told []string
+	other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told = append(told, r.Header.Get("Referer")+r.Header.Get("Authorization")+r.Header.Get("Cookie"))
+	}))
+	defer other.Close()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "secret" {
+			t.Errorf("the host of the URL was told the password %q", password)
+		}
+		w.Header().Set("Set-Cookie", "secret=1")
+		http.Redirect(w, r, strings.TrimPrefix(other.URL, r.URL.Query().Get("cut"))+"/x", http.StatusTemporaryRedirect)
+	}))
+	defer s.Close()
+	for _, cut := range []string{"", "https:"} {
+		u := strings.Replace(s.URL, "https://", "https://user:secret@", 1) + "/x?token=secret&cut=" + cut
+		mustList(t, mustHTTP(t, u, "", HTTPOptions{Transport: s.Client().Transport}))
+	}
+	if len(told) != 2 || told[0] != "" || told[1] != "" {
+		t.Errorf("another host was told %q", told)
+	}
+
+	for u, ok := range map[string]bool{
+		"http://secret@host/x": false, "http://u:secret@10.0.0.1/x": false, "http://u:secret@localhost.example/x": false,
+		"http://u:secret@127.0.0.1:1/x": true, "http://u:secret@[::1]/x": true, "http://u:secret@localhost/x": true, "https://secret@host/x": true,
+	} {
+		file, err := HTTPUnchecked(u, HTTPOptions{})
+		_, gitErr := Git(GitTree{Remote: u}, GitOptions{Dir: t.TempDir()})
+		if (err == nil) != ok || (gitErr == nil) != ok || strings.Contains(fmt.Sprint(err, gitErr, file), "secret") {
+			t.Errorf("%s: %v; %v; %v", u, file, err, gitErr)
+		}
+	}
+}
+
 // FuzzHTTPName: a name from anywhere is one part of a path.
 func FuzzHTTPName(f *testing.F) {
 	f.Add("https://h/a/b.txt", `attachment; filename="../x"`)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/gitref"
 )
 
 // errSilent is the cause of a download that ends because nothing comes any more.
@@ -84,11 +85,12 @@ func unwrapURL(err error) error {
 // redirect bounds redirects. Without a checksum only the encryption says that the file
 // is the server's.
 func (h *HTTPFile) redirect(req *http.Request, via []*http.Request) error {
+	req.Header.Del("Referer") // the query of a URL can be a secret, too
 	if len(via) >= maxRedirects {
-		return fmt.Errorf("%d redirects, the last to %s", len(via), quote(req.URL.Redacted()))
+		return fmt.Errorf("%d redirects, the last to %s", len(via), quote(gitref.Redact(req.URL.String())))
 	}
 	if h.want.IsZero() && via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("it is redirected from https to %s; name that URL, or give a checksum", quote(req.URL.Redacted()))
+		return fmt.Errorf("it is redirected from https to %s; name that URL, or give a checksum", quote(gitref.Redact(req.URL.String())))
 	}
 	return nil
 }
