@@ -39,6 +39,12 @@ type Options struct {
 	Stages []stage.Stage
 	// Labels are set on the image, last; they are in no history.
 	Labels map[string]string
+	// Annotations are set on the manifest of each image, IndexAnnotations on the index of
+	// several platforms; what an image is, Labels say in its configuration.
+	Annotations, IndexAnnotations map[string]string
+	// MediaTypes is the family of media types of manifests: image.OCI, which is zero, or
+	// image.Docker, which has no annotations.
+	MediaTypes image.MediaTypes
 	// Run are options for every Run step: a network, extra hosts.
 	Run []stage.RunOption
 	// NoCache makes every step anew. What is made goes into the cache.
@@ -108,6 +114,9 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkManifests(len(g.Targets())); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
 	done := false
 	defer func() {
 		if !done { // a panic, of a caller's sink or resolver for instance, closes too
@@ -119,7 +128,7 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 		return nil, errors.Join(err, b.close())
 	}
 	r := &Result{Result: res, graph: g, close: b.close}
-	if err := r.assemble(); err != nil {
+	if err := r.assemble(o); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	for _, sink := range o.Sinks {

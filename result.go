@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -19,25 +20,35 @@ import (
 type Result struct {
 	stage.Result
 	graph    *stage.Graph
+	outputs  []stage.Output
 	artifact image.Artifact
 	close    func() error
 }
 
 // assemble joins the outputs to the image or index that the sinks get.
-func (r *Result) assemble() error {
-	outputs := r.Outputs()
-	if len(outputs) == 1 {
-		r.artifact.Image = outputs[0].Image
+func (r *Result) assemble(o Options) error {
+	r.outputs = slices.Clone(r.Result.Outputs())
+	for i := range r.outputs {
+		var err error
+		if r.outputs[i].Image, err = o.manifest(r.outputs[i].Image); err != nil {
+			return err
+		}
+	}
+	if len(r.outputs) == 1 {
+		r.artifact.Image = r.outputs[0].Image
 		return nil
 	}
-	children := make([]image.Child, len(outputs))
-	for i, o := range outputs {
-		children[i] = image.Child{Image: o.Image, Platform: o.Platform}
+	children := make([]image.Child, len(r.outputs))
+	for i, out := range r.outputs {
+		children[i] = image.Child{Image: out.Image, Platform: out.Platform}
 	}
-	index, err := image.NewIndex(children, nil)
+	index, err := image.NewIndex(children, o.IndexAnnotations)
 	r.artifact.Index = index
 	return err
 }
+
+// Outputs returns the images, one for each platform.
+func (r *Result) Outputs() []stage.Output { return slices.Clone(r.outputs) }
 
 // Artifact returns what sinks are given: the image, or the index of several
 // platforms.

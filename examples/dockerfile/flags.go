@@ -29,6 +29,7 @@ type flags struct {
 	tags, hosts, platforms, outputs           []string
 	secrets, agents, contexts                 []string
 	buildArgs, labels                         map[string]string
+	annotations, indexAnnotations             map[string]string
 	push, noCache, check                      bool
 	context                                   string
 
@@ -39,7 +40,7 @@ type flags struct {
 var printForms = [...]string{"go", "dockerfile", "json", "dot", "mermaid"}
 
 func parseFlags(args []string, stderr io.Writer) (*flags, error) {
-	f := &flags{buildArgs: map[string]string{}, labels: map[string]string{}}
+	f := &flags{buildArgs: map[string]string{}, labels: map[string]string{}, annotations: map[string]string{}, indexAnnotations: map[string]string{}}
 	set := flag.NewFlagSet("dockerfile", flag.ContinueOnError)
 	set.SetOutput(io.Discard) // of errors, which say less than ours
 	set.Usage = func() {
@@ -140,6 +141,18 @@ func (f *flags) define(set *flag.FlagSet) {
 		f.labels[key] = value
 		return nil
 	})
+	set.Func("annotation", "`KEY=VALUE` of the manifest, or index:KEY=VALUE of the index; may be repeated", func(s string) error {
+		to := f.annotations
+		if rest, ok := strings.CutPrefix(s, "index:"); ok {
+			to, s = f.indexAnnotations, rest
+		}
+		key, value, ok := strings.Cut(strings.TrimPrefix(s, "manifest:"), "=")
+		if key == "" || !ok {
+			return errors.New("want KEY=VALUE")
+		}
+		to[key] = value
+		return nil
+	})
 	set.BoolVar(&f.push, "push", false, "push the image under its names, like --output type=registry")
 	set.BoolVar(&f.noCache, "no-cache", false, "run every step, whatever the cache has")
 	set.BoolVar(&f.check, "check", false, "write the warnings about the Dockerfile instead of building")
@@ -148,7 +161,10 @@ func (f *flags) define(set *flag.FlagSet) {
 
 // options are what the flags say to the library.
 func (f *flags) options(stdin io.Reader) (o stagewright.Options, err error) {
-	o = stagewright.Options{Args: arg.Values(f.buildArgs), Labels: f.labels, NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile}
+	o = stagewright.Options{
+		Args: arg.Values(f.buildArgs), Labels: f.labels, Annotations: f.annotations, IndexAnnotations: f.indexAnnotations,
+		NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile,
+	}
 	for _, text := range f.platforms {
 		set, err := platform.ParseSet(text)
 		if err != nil {

@@ -155,7 +155,7 @@ func TestFlags(t *testing.T) {
 	}
 	c.file(t, "all/all/alone.txt")
 	t.Setenv("GREETING", "from the environment")
-	c.must(t, "--target", "PAGES", "--build-arg", "GREETING", "--label", "by=test", "--platform", "linux/amd64,linux/arm64", "-o", "type=oci,dest=DIR/oci", "DIR")
+	c.must(t, "--target", "PAGES", "--build-arg", "GREETING", "--label", "by=test", "--annotation", "a=of the image", "--annotation", "index:b=of the index", "--platform", "linux/amd64,linux/arm64", "-o", "type=oci,dest=DIR/oci", "DIR")
 	index := c.file(t, "oci/index.json")
 	blobs, err := filepath.Glob(filepath.Join(c.dir, "oci/blobs/sha256/*"))
 	if err != nil {
@@ -169,7 +169,7 @@ func TestFlags(t *testing.T) {
 		}
 		all += string(b)
 	}
-	for _, want := range []string{`"greeting":"from the environment"`, `"by":"test"`, `"arm64"`, `"amd64"`} {
+	for _, want := range []string{`"greeting":"from the environment"`, `"by":"test"`, `"annotations":{"a":"of the image"}`, `"annotations":{"b":"of the index"}`, `"arm64"`, `"amd64"`} {
 		if !strings.Contains(all, want) {
 			t.Errorf("the layout has no %s", want)
 		}
@@ -325,6 +325,8 @@ RUN --mount=type=secret,id=token,required=true ["/x"]
 		{[]string{"--push", "DIR"}, []string{"-t"}},
 		{[]string{"--outptu", "x", "DIR"}, []string{"unknown flag", "--output?"}},
 		{[]string{"--zzzzzz", "DIR"}, []string{"--zzzzzz", "--help"}},
+		{[]string{"--annotation", "x", "DIR"}, []string{"KEY=VALUE"}},
+		{[]string{"--annotation", "index:x=y", "DIR"}, []string{"no index"}},
 		{[]string{"-t", "App:1:2", "DIR"}, []string{"App:1:2"}},
 		{[]string{"--add-host", "x:here", "DIR"}, []string{"HOST:IP"}},
 		{[]string{"--print", "yaml", "DIR"}, []string{"yaml", "mermaid"}},
