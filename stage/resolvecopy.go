@@ -61,18 +61,19 @@ func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, 
 	if cp.Inline, err = st.expandInline(op.Inline); err != nil {
 		return nil, err
 	}
-	if _, done := op.From.(AddSource); !done {
+	_, named := op.From.(AddSource)
+	if !named {
 		if cp.From, err = c.resolveSource(op.From, l, st, step); err != nil {
 			return nil, err
 		}
-		switch from := cp.From.(type) {
-		case HTTPSource, GitSource:
-			written = []string{from.String()}
+		// What COPY of a Dockerfile takes from is a named context, which history does not name.
+		if remoteSource(cp.From) && (cp.Add || st.rules == nil) {
+			written, named = []string{cp.From.String()}, true
 		}
 	}
 	step.History = copyText(&cp, written, dest)
 	word, rest, _ := strings.Cut(step.History, " ")
-	step.Text = strings.Join(slices.Concat([]string{word}, unrecorded(&cp, op.From), []string{rest}), " ")
+	step.Text = strings.Join(slices.Concat([]string{word}, unrecorded(&cp, named), []string{rest}), " ")
 	return &cp, nil
 }
 
@@ -91,12 +92,19 @@ func sourceName(from Source) string {
 	return strings.TrimPrefix(from.String(), "stage ")
 }
 
-// unrecorded are the flags of a copy that its history does not have.
-func unrecorded(op *CopyOp, from Source) []string {
-	var flags []string
+// remoteSource reports whether a source is its own path: a file at a URL, or a repository.
+func remoteSource(from Source) bool {
 	switch from.(type) {
-	case ContextSource, HTTPSource, GitSource, AddSource:
-	default:
+	case HTTPSource, GitSource:
+		return true
+	}
+	return false
+}
+
+// unrecorded are the flags of a copy that its history does not have. named says that its paths name the source.
+func unrecorded(op *CopyOp, named bool) []string {
+	var flags []string
+	if _, context := op.From.(ContextSource); !context && !named {
 		flags = append(flags, "--from="+sourceName(op.From))
 	}
 	if op.Link {

@@ -44,14 +44,23 @@ func (f *File) Args() []Argument {
 	return list
 }
 
-// CheckArgs reports values for arguments that no ARG of the file declares: a
-// [stage.Errors] whose causes are [UnknownError]. docker build ignores such a value, and
-// with it what its writer wanted. Predefined arguments need no ARG, see
+// CheckArgs reports values for arguments that no ARG of the file declares, be it one behind
+// ONBUILD: a [stage.Errors] whose causes are [UnknownError]. docker build ignores such a
+// value, and with it what its writer wanted. Predefined arguments need no ARG, see
 // [stage.PredefinedArg]; those of BuildKit (BUILDKIT_…) are taken too.
 func (f *File) CheckArgs(values arg.Values) error {
 	declared := map[string]bool{}
 	for _, a := range f.Args() {
 		declared[a.Name] = true
+	}
+	for _, s := range f.stages {
+		for _, l := range s.lines {
+			if c, ok := l.command.(*instructions.OnbuildCommand); ok {
+				for _, name := range triggeredArgs(c.Expression) {
+					declared[name] = true
+				}
+			}
+		}
 	}
 	var p problems
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -65,4 +74,20 @@ func (f *File) CheckArgs(values arg.Values) error {
 		}
 	}
 	return p.err()
+}
+
+// triggeredArgs are the arguments that a trigger of ONBUILD declares. One that cannot be
+// read declares none; the build tells what is wrong with it.
+func triggeredArgs(text string) []string {
+	l, err := trigger(text, 1, 1)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	if c, ok := l.command.(*instructions.ArgCommand); ok {
+		for _, kv := range c.Args {
+			names = append(names, kv.Key)
+		}
+	}
+	return names
 }

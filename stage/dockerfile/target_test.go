@@ -116,6 +116,7 @@ func TestNamedContexts(t *testing.T) {
 			"src":     stage.Dir("/src"),
 			"files":   stage.FS(fstest.MapFS{}),
 			"replace": stage.Dir("/replaced"),
+			"repo":    stage.Git("https://example.com/lib.git#v1"),
 		},
 		ContextRefs: map[string]string{
 			"alpine:latest": "docker-image://mirror/alpine:1",
@@ -126,6 +127,7 @@ func TestNamedContexts(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"copy", "FROM scratch\nCOPY --from=src a b", "1 FROM scratch; 2 COPY --from=/src a b of directory /src"},
 		{"copy from an image's name", "FROM scratch\nCOPY --from=alpine a b", "1 FROM scratch; 2 FROM mirror/alpine:1; 2 COPY --from=mirror/alpine:1 a b"},
+		{"copy from a repository", "FROM scratch\nCOPY --from=repo a b", "1 FROM scratch; 2 COPY --from=git repository https://example.com/lib.git#v1 a b of git repository https://example.com/lib.git#v1"},
 		{"from files", "FROM src\nENV A=1", "1 FROM scratch; 1 COPY --from=/src / / of directory /src; 2 ENV A=1"},
 		{"from an image", "FROM docker.io/library/alpine\nENV A=1", "1 FROM mirror/alpine:1; 2 ENV A=1"},
 		{"from a layout", "FROM layout\nENV A=1", "1 FROM oci-layout:///dir; 2 ENV A=1"},
@@ -201,6 +203,10 @@ func TestArgs(t *testing.T) {
 		t.Error(diff)
 	}
 	if err := f.CheckArgs(arg.Values{"X": "", "http_proxy": "", "TARGETARCH": "", "BUILDKIT_INLINE_CACHE": "1"}); err != nil {
+		t.Error(err)
+	}
+	trigger := parse(t, "FROM a AS b\nONBUILD ARG MODE LEVEL=1\nONBUILD ENV MODE=$MODE\nFROM b\n", dockerfile.Options{})
+	if err := trigger.CheckArgs(arg.Values{"MODE": "x", "LEVEL": "2"}); err != nil {
 		t.Error(err)
 	}
 	var unknown *dockerfile.UnknownError

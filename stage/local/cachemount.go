@@ -26,16 +26,21 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 		index int
 		name  string
 		mount stage.Mount
+		from  bindSource
 	}
 	var list []wanted
 	locked := map[string]bool{}
 	for i, m := range op.Mounts {
 		if m.Type == stage.MountCache {
-			name, err := cacheName(op, m, from[i])
+			bound := from[i]
+			if op.Compatible {
+				m, bound = asBuildKitSeeds(m, bound)
+			}
+			name, err := cacheName(op, m, bound)
 			if err != nil {
 				return nil, fmt.Errorf("cache mount %s: %w", m.Target, err)
 			}
-			list = append(list, wanted{index: i, name: name, mount: m})
+			list = append(list, wanted{index: i, name: name, mount: m, from: bound})
 			locked[name] = locked[name] || m.Sharing == stage.Locked
 		}
 	}
@@ -66,7 +71,7 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 			err = set.lock(ctx, dir+".lock", mode)
 		}
 		if err == nil {
-			err = s.makeCacheDir(ctx, d, parent, dir, w.mount, from[w.index])
+			err = s.makeCacheDir(ctx, d, parent, dir, w.mount, w.from)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cache mount %s: %w", w.mount.Target, err)
@@ -106,10 +111,24 @@ func cacheName(op *stage.RunOp, m stage.Mount, from bindSource) (string, error) 
 		}
 		k.Digest("seed", cache.Digest(f.node.Key()))
 	}
-	if op.Compatible && (m.Mode != 0 || m.Owner != "") && (from.root == nil || m.Path == ".") {
+	if op.Compatible && (m.Mode != 0 || m.Owner != "") {
 		k.Int("mode", int64(cmp.Or(m.Mode, 0o755))).String("owner", cmp.Or(m.Owner, "0:0"))
 	}
 	return k.Sum().Hex(), nil
+}
+
+// asBuildKitSeeds returns what counts of a mount's mode and owner, and of its source: BuildKit
+// leaves a directory of the source as it is, and to set them on a whole source it takes an
+// empty directory instead.
+func asBuildKitSeeds(m stage.Mount, from bindSource) (stage.Mount, bindSource) {
+	switch {
+	case from.root == nil || m.Mode == 0 && m.Owner == "":
+	case m.Path == ".":
+		from = bindSource{}
+	default:
+		m.Mode, m.Owner = 0, ""
+	}
+	return m, from
 }
 
 // makeCacheDir makes the directory with the contents, owner and mode of the first mount that
