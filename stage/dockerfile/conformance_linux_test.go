@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,11 +64,12 @@ func conformanceCases(t *testing.T) []sourceCase {
 	return cases
 }
 
+// unwritten are the cases that read a directory as a further context, which no Dockerfile can name.
+var unwritten = []string{"copy/named-context", "ignore/named-context-own", "stages/named-context-replaces-stage"}
+
 // TestWriteConformance writes the Dockerfiles of all conformance cases anew: what is read of them is the same graph.
 func TestWriteConformance(t *testing.T) {
-	refused := 0
-	cases := conformanceCases(t)
-	for _, c := range cases {
+	for _, c := range conformanceCases(t) {
 		t.Run(c.name, func(t *testing.T) {
 			g, err := c.compile()
 			if err != nil {
@@ -75,9 +77,11 @@ func TestWriteConformance(t *testing.T) {
 			}
 			text, err := dockerfile.Write(g)
 			var unsupported *dockerfile.UnsupportedError
-			if errors.As(err, &unsupported) {
-				refused++
-				t.Skip(err)
+			if slices.Contains(unwritten, c.name) {
+				if !errors.As(err, &unsupported) {
+					t.Errorf("error %v, want one of a step without a spelling", err)
+				}
+				return
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -95,7 +99,6 @@ func TestWriteConformance(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d of %d cases are refused", refused, len(cases))
 }
 
 // rewriteCase writes a case whose Dockerfile is another one, beside the bases and goldens of all cases.
