@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cgi"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,8 +70,14 @@ func serveGit(t testing.TB) *gitServer {
 // run runs git in a directory below the server's.
 func (s *gitServer) run(repo string, args ...string) string {
 	s.t.Helper()
+	return s.feed(repo, "", args...)
+}
+
+// feed runs git with something to read.
+func (s *gitServer) feed(repo, input string, args ...string) string {
+	s.t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir = filepath.Join(s.dir, repo)
+	cmd.Dir, cmd.Stdin = filepath.Join(s.dir, repo), strings.NewReader(input)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ALLOW_PROTOCOL=http:file",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b", "GIT_AUTHOR_DATE=1500000000 +0000", "GIT_COMMITTER_DATE=1500000000 +0000"}
 	out, err := cmd.CombinedOutput()
@@ -327,6 +335,41 @@ func TestGitHostileRepositories(t *testing.T) {
 	mustHash(t, newWorld(t).git(t, GitTree{Remote: s.url("r"), KeepGit: true}))
 	if _, err := os.Stat(proof); err == nil {
 		t.Error("the configuration of the user ran a program")
+	}
+}
+
+// TestGitBomb: a repository of a few kilobytes whose files nobody could write.
+func TestGitBomb(t *testing.T) {
+	s := serveGit(t)
+	s.repo("bomb", "f x 1")
+	tree := s.run("bomb", "write-tree")
+	for range 8 { // 12^8 directories
+		var names strings.Builder
+		for i := range 12 {
+			fmt.Fprintf(&names, "040000 tree %s\t%c\n", tree, 'a'+i)
+		}
+		tree = s.feed("bomb", names.String(), "mktree")
+	}
+	s.run("bomb", "update-ref", "HEAD", s.run("bomb", "commit-tree", "-m", "x", tree))
+	w := newWorld(t)
+	var limit *LimitError
+	if _, err := w.git(t, GitTree{Remote: s.url("bomb"), Submodules: true}).List(t.Context()); !errors.As(err, &limit) || limit.Limit != maxGitEntries {
+		t.Errorf("error %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.dir, "checkouts", "*")); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+	l := gitListing{most: 10, weight: 1000}
+	for i, part := range []string{"100644 blob 1 600\ta\x00100644 bl", "ob 2 300\tb\x00160000 commit 3 -\tsub\x00", "040000 tree 4 -\td\x00"} {
+		if _, err := l.Write([]byte(part)); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	if want := []gitlink{{"sub", "3"}}; l.entries != 4 || l.bytes != 900 || !slices.Equal(l.links, want) {
+		t.Errorf("%d entries, %d bytes, %v", l.entries, l.bytes, l.links)
+	}
+	if _, err := l.Write([]byte("100644 blob 5 101\tc\x00")); !errors.As(err, &limit) || limit.Limit != 1000 {
+		t.Errorf("too many bytes: %v", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (g *GitFiles) makeCheckout(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", g, err)
 	}
 	defer root.Close()
-	c := &gitCheckout{g: g, root: root, index: filepath.Join(dir, "index")}
+	c := &gitCheckout{g: g, root: root, list: gitListing{source: g.String(), most: maxGitEntries, weight: maxGitBytes}, index: filepath.Join(dir, "index")}
 	if err := c.repository(ctx, g.tree.Mirrors[0], "", 0); err != nil {
 		return err
 	}
@@ -75,7 +75,8 @@ func sweep(base string) {
 type gitCheckout struct {
 	g     *GitFiles
 	root  *os.Root // the work tree
-	index string   // file
+	list  gitListing
+	index string // file
 	from  []gitCommit
 }
 
@@ -92,6 +93,10 @@ func (c *gitCheckout) repository(ctx context.Context, from gitCommit, at string,
 	if err := c.onlyDirectories(at, "the submodule's directory is none"); err != nil {
 		return err
 	}
+	links, err := c.list.list(ctx, m, from.Commit)
+	if err != nil {
+		return err
+	}
 	dir := filepath.Join(c.root.Name(), filepath.FromSlash(at))
 	if err := os.Remove(c.index); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -104,18 +109,14 @@ func (c *gitCheckout) repository(ctx context.Context, from gitCommit, at string,
 	}); err != nil {
 		return err
 	}
-	if !c.g.want.Submodules {
+	if !c.g.want.Submodules || len(links) == 0 {
 		return nil
 	}
-	return c.submodules(ctx, m, from, at, depth)
+	return c.submodules(ctx, m, from, links, at, depth)
 }
 
 // submodules checks out those of a commit that can be below the wanted directory.
-func (c *gitCheckout) submodules(ctx context.Context, m *gitMirror, from gitCommit, at string, depth int) error {
-	links, err := gitlinks(ctx, m, from.Commit)
-	if err != nil || len(links) == 0 {
-		return err
-	}
+func (c *gitCheckout) submodules(ctx context.Context, m *gitMirror, from gitCommit, links []gitlink, at string, depth int) error {
 	known, err := declared(ctx, m, from.Commit)
 	if err != nil {
 		return err
@@ -154,26 +155,6 @@ func (c *gitCheckout) submodules(ctx context.Context, m *gitMirror, from gitComm
 // related reports whether one of two paths contains the other; "" is everything.
 func related(a, b string) bool {
 	return a == b || a == "" || b == "" || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
-}
-
-// gitlink is a commit of another repository in a tree.
-type gitlink struct{ path, commit string }
-
-// gitlinks finds the submodules of a commit: entries of mode 160000, in the form
-// "mode type id TAB path NUL" (git-ls-tree(1)).
-func gitlinks(ctx context.Context, m *gitMirror, commit string) ([]gitlink, error) {
-	out, err := m.git(ctx, "ls-tree", "-r", "-z", "--full-tree", commit)
-	if err != nil {
-		return nil, err
-	}
-	var links []gitlink
-	for entry := range bytes.SplitSeq(out, []byte{0}) {
-		if rest, ok := bytes.CutPrefix(entry, []byte("160000 commit ")); ok {
-			id, p, _ := strings.Cut(string(rest), "\t")
-			links = append(links, gitlink{p, id})
-		}
-	}
-	return links, nil
 }
 
 // submodule is what .gitmodules says of one.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,6 +57,7 @@ type gitCall struct {
 	env       []string // beside the common one
 	protocols string   // that may be used, none by default
 	args      []string
+	output    io.Writer // nil for what the call returns
 }
 
 // gitConfig is given to every call, over whatever a repository says: no hooks, no
@@ -109,6 +111,9 @@ func (g *GitFiles) git(ctx context.Context, c gitCall) ([]byte, error) {
 	cmd.WaitDelay = 5 * time.Second // its helpers hold the pipes
 	out, said := &boundedOutput{limit: maxGitOutput}, &tail{}
 	cmd.Stdout, cmd.Stderr = out, said
+	if c.output != nil {
+		cmd.Stdout = c.output
+	}
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
