@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -22,15 +23,35 @@ const (
 // maxMessage is OpenSSH's own bound of a message.
 const maxMessage = 256 << 10
 
+// maxWaiting is how many requests may wait for their answers. Those who know the
+// protocol wait for each answer.
+const maxWaiting = 4
+
 // serve answers the requests of one connection until it ends, and closes it. Of those
-// that are neither for a list nor for a signature, answer does not hear.
-func serve(conn net.Conn, answer func(request []byte) ([]byte, error)) {
+// that are neither for a list nor for a signature, answer does not hear. ended is called
+// as soon as the connection ends, also while an answer is waited for, which it must end.
+func serve(conn net.Conn, answer func(request []byte) ([]byte, error), ended func()) {
+	requests := make(chan []byte, maxWaiting)
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	defer conn.Close()
-	for {
-		request, err := readMessage(conn)
-		if err != nil {
-			return
+	reading.Go(func() {
+		defer close(requests)
+		defer ended()
+		for {
+			request, err := readMessage(conn)
+			if err != nil {
+				return
+			}
+			select {
+			case requests <- request:
+			default:
+				return
+			}
 		}
+	})
+	for request := range requests {
+		var err error
 		reply := []byte{messageFailure}
 		if request[0] == messageList || request[0] == messageSign {
 			if reply, err = answer(request); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -54,7 +55,7 @@ func forward(ctx context.Context, socket string) (func(net.Conn), error) {
 				return nil, err
 			}
 			return readMessage(to)
-		})
+		}, func() { _ = to.Close() })
 	}, nil
 }
 
@@ -74,14 +75,14 @@ func hold(keys []string) (func(net.Conn), error) {
 			return nil, fmt.Errorf("ssh agent: the key %s has a passphrase; add it to an agent (ssh-add) and give the agent's socket", file)
 		}
 		if err == nil {
-			err = ring.Add(agent.AddedKey{PrivateKey: key, Comment: file})
+			err = ring.Add(agent.AddedKey{PrivateKey: key, Comment: filepath.Base(file)})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ssh agent: the key %s: %w", file, err)
 		}
 	}
 	return func(conn net.Conn) {
-		serve(conn, func(request []byte) ([]byte, error) { return answer(ring, request), nil })
+		serve(conn, func(request []byte) ([]byte, error) { return answer(ring, request), nil }, func() {})
 	}, nil
 }
 

@@ -242,3 +242,46 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// TestAgentThatIsSilent: what waits for an agent ends with the connection that asked.
+func TestAgentThatIsSilent(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan struct{})
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if n, _ := conn.Read(make([]byte, 5)); n > 0 {
+				close(asked)
+			}
+		}
+	}()
+	serve, err := sshagent.Open(t.Context(), socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		serve(theirs)
+		close(done)
+	}()
+	list := []byte{0, 0, 0, 1, 11}
+	if _, err := ours.Write(list); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if _, err := ours.Write(list); err != nil { // another one waits
+		t.Fatal(err)
+	}
+	theirs.Close() // as the sandbox does
+	<-done
+}

@@ -74,6 +74,10 @@ func (s *sockets) start() error {
 	return nil
 }
 
+// maxConnections is how many connections of a step are answered at once, all its sockets
+// together: each takes descriptors of this process.
+const maxConnections = 64
+
 func (s *sockets) accept(l net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := l.Accept()
@@ -81,14 +85,18 @@ func (s *sockets) accept(l net.Listener, serve func(net.Conn)) {
 			return // close has closed it; there is nobody to hear of anything else
 		}
 		s.mu.Lock()
-		taken := s.open != nil
+		taken := s.open != nil && len(s.open) < maxConnections
+		ended := s.open == nil
 		if taken {
 			s.open[conn] = true
 		}
 		s.mu.Unlock()
 		if !taken {
 			_ = conn.Close()
-			return
+			if ended {
+				return
+			}
+			continue
 		}
 		s.serving.Go(func() {
 			serve(conn)
