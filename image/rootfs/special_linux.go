@@ -3,8 +3,8 @@ package rootfs
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,12 +35,13 @@ func (w *writer) special(p string, n *tree.Node) error {
 	return err
 }
 
-// attributes sets the extended attributes of a file or a directory.
+// attributes sets the extended attributes of what is no link. It is not opened for reading,
+// which does things to a device.
 func (w *writer) attributes(p string, m tree.Meta) error {
 	if len(m.Xattrs) == 0 {
 		return nil
 	}
-	f, err := w.root.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := w.root.OpenFile(p, unix.O_PATH, 0)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,8 @@ func (w *writer) attributes(p string, m tree.Meta) error {
 		if !w.owner && !strings.HasPrefix(x.Name, "user.") {
 			continue
 		}
-		if err := unix.Fsetxattr(int(f.Fd()), x.Name, x.Value, 0); err != nil {
+		// setxattr(2) follows this link to the file itself, and fsetxattr(2) takes no O_PATH.
+		if err := unix.Setxattr("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), x.Name, x.Value, 0); err != nil {
 			return fmt.Errorf("attribute %s: %w", x.Name, err)
 		}
 	}

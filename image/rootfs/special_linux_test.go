@@ -1,0 +1,74 @@
+package rootfs_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/imagetest"
+	"github.com/stagewright/stagewright/image/rootfs"
+)
+
+// TestDevicesAreNotOpened: an image can have any device of this machine, with attributes.
+// Here it is one that is not there, whose node can be made and not opened.
+func TestDevicesAreNotOpened(t *testing.T) {
+	dir := t.TempDir()
+	probe := filepath.Join(dir, "probe")
+	const major, minor = 4000, 7
+	if err := unix.Mknod(probe, unix.S_IFCHR|0o600, int(unix.Mkdev(major, minor))); err != nil {
+		t.Skipf("device nodes cannot be made: %v", err)
+	}
+	if err := unix.Setxattr(probe, "trusted.note", []byte("x"), 0); err != nil {
+		t.Skipf("attributes of device nodes cannot be set: %v", err)
+	}
+	if f, err := os.Open(probe); err == nil {
+		f.Close()
+		t.Skip("the device is there")
+	}
+	img := imagetest.Make(t, image.Spec{File: imagetest.File("linux", "amd64"), Layers: []v1.Layer{static.NewLayer(special(t), types.OCIUncompressedLayer)}})
+	to := filepath.Join(dir, "out")
+	if err := rootfs.Dir(to).Write(t.Context(), image.Artifact{Image: img}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"device", "pipe"} {
+		var st unix.Stat_t
+		value := make([]byte, 10)
+		n, err := unix.Getxattr(filepath.Join(to, name), "trusted.note", value)
+		if err = errors.Join(err, unix.Lstat(filepath.Join(to, name), &st)); err != nil || string(value[:max(n, 0)]) != "yes" || st.Mode&0o7777 != 0o640 {
+			t.Errorf("%s: attribute %q, mode %o, %v", name, value[:max(n, 0)], st.Mode, err)
+		}
+	}
+}
+
+// special is a layer of a device and a pipe.
+func special(t *testing.T) []byte {
+	t.Helper()
+	return tarOf(t,
+		tar.Header{Typeflag: tar.TypeChar, Name: "device", Mode: 0o640, Devmajor: 4000, Devminor: 7, PAXRecords: map[string]string{"SCHILY.xattr.trusted.note": "yes"}},
+		tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o640, PAXRecords: map[string]string{"SCHILY.xattr.trusted.note": "yes"}},
+	)
+}
+
+func tarOf(t *testing.T, headers ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
