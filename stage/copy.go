@@ -127,6 +127,24 @@ func UnpackArchive() CopyOption { return func(op *CopyOp) { op.Unpack = UnpackAl
 // NoUnpack copies archives as files.
 func NoUnpack() CopyOption { return func(op *CopyOp) { op.Unpack = UnpackNever } }
 
+// LinkRule says what a copy does with a symbolic link that a path names or a wildcard
+// finds. Links below a copied directory are always copied as links, and those in the
+// middle of a path are followed.
+type LinkRule string
+
+const (
+	// LinksFollowed copies what the link leads to, as COPY does.
+	LinksFollowed LinkRule = ""
+	// LinksKept copies the link, also one that leads nowhere.
+	LinksKept LinkRule = "keep"
+	// LinksRefused makes a link an error.
+	LinksRefused LinkRule = "refuse"
+)
+
+// WithLinks sets what is done with symbolic links among the sources. Stages that are
+// [Compatible] have only [LinksFollowed].
+func WithLinks(l LinkRule) CopyOption { return func(op *CopyOp) { op.Links = l } }
+
 // InlineFile is a file whose content stands in the operation.
 type InlineFile struct {
 	Name    string // its last path element where it is copied into a directory

@@ -187,6 +187,8 @@ func fileMistakes() []mistake {
 		one("COPY from a directory without name", scratch().CopyFrom(stage.Dir(""), "x", "/dest")),
 		one("COPY from an image without name", scratch().CopyFrom(stage.Image(""), "x", "/dest")),
 		one("COPY mode", scratch().Copy("x", "/dest", stage.Chmod("0888"))),
+		one("COPY links", scratch().Copy("x", "/dest", stage.WithLinks("drop"))),
+		one("COPY links by Docker's rules", stage.Scratch(stage.Compatible(stage.DockerRules{})).Copy("x", "/dest", stage.WithLinks(stage.LinksKept))),
 		one("COPY large mode", scratch().Copy("x", "/dest", stage.Chmod("17777"))),
 		one("COPY owner", scratch().Copy("x", "/dest", stage.Chown("a:b:c"))),
 		one("COPY owner without user", scratch().Copy("x", "/dest", stage.Chown(":b"))),

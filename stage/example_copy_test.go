@@ -28,6 +28,16 @@ func ExampleLink() {
 	// app: COPY --link --chmod=u=rwX,go=rX site /srv/www/
 }
 
+func ExampleWithLinks() {
+	show(stage.Scratch(stage.As("app")).
+		Copy("current", "/opt/app/", stage.WithLinks(stage.LinksKept)).
+		Copy("releases", "/opt/app/releases/"), stage.Options{})
+	// Output:
+	// app: FROM scratch
+	// app: COPY current /opt/app/
+	// app: COPY releases /opt/app/releases/
+}
+
 func ExampleInline() {
 	show(stage.Scratch(stage.As("app")).
 		Copy(stage.Files(), "/etc/app/", stage.Inline("app.conf", "port = 80\n"), stage.Inline("users", "root\n")), stage.Options{})

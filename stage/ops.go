@@ -70,6 +70,7 @@ type CopyOp struct {
 	Exclude    []string     // patterns of what is left out
 	Link       bool         // the layer does not depend on the files below it
 	Unpack     Unpack
+	Links      LinkRule
 	Optional   bool // a path that matches nothing is not an error
 	Add        bool // it was written as ADD
 	Keep       bool // the modes of local files are kept

@@ -26,6 +26,9 @@ func (c *compiler) resolveCopy(l *link, op *CopyOp, st *state, step *Step) (Op, 
 			return nil, err
 		}
 	}
+	if err := checkLinks(cp.Links, cp.Compatible); err != nil {
+		return nil, err
+	}
 	dest, err := st.expand(op.Dest)
 	if err != nil {
 		return nil, err
@@ -168,6 +171,19 @@ func checkChmod(mode string) error {
 	}
 	_, err := filemode.Parse(mode)
 	return err
+}
+
+func checkLinks(l LinkRule, compatible bool) error {
+	switch l {
+	case LinksFollowed:
+		return nil
+	case LinksKept, LinksRefused:
+		if compatible {
+			return fmt.Errorf("links: %q; by the rules of Dockerfiles links among the sources are followed", l)
+		}
+		return nil
+	}
+	return fmt.Errorf("links: %q; want LinksFollowed, LinksKept or LinksRefused", l)
 }
 
 // isNumeric reports whether an owner has no name in it.

@@ -90,7 +90,7 @@ func fileSteps() stage.Stage {
 func copies() stage.Stage {
 	tools := stage.From("golang:1.26", stage.As("tools")).Run("make tools")
 	return stage.From("alpine:3.22", stage.As("app")).
-		Copy(stage.Files("a b", "c"), "/x/", stage.Chown("app:app"), stage.Chmod("u=rwX,go="), stage.ChmodDirs("755"), stage.Exclude("*.md", "!README.md"), stage.Link(), stage.Optional(), stage.KeepModes()).
+		Copy(stage.Files("a b", "c"), "/x/", stage.Chown("app:app"), stage.Chmod("u=rwX,go="), stage.ChmodDirs("755"), stage.Exclude("*.md", "!README.md"), stage.Link(), stage.Optional(), stage.KeepModes()).Copy("l", "/l", stage.WithLinks(stage.LinksKept)).Copy("m", "/m", stage.WithLinks(stage.LinksRefused)).
 		Copy("src/./*/go.mod", "/m/", stage.Parents()).
 		Copy(stage.Files(), "/etc/", stage.Inline("a.conf", "a = 1\nb = 2\n"), stage.InlineText("b.conf", "x")).
 		Add("rootfs.tar", "/").

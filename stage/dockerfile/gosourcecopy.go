@@ -80,6 +80,12 @@ func (w *goWriter) copyOptions(c *piece, op *stage.CopyOp) []string {
 	flag("Link", op.Link)
 	flag("Optional", op.Optional)
 	flag("KeepModes", op.Keep)
+	switch op.Links {
+	case stage.LinksKept:
+		options = append(options, "stage.WithLinks(stage.LinksKept)")
+	case stage.LinksRefused:
+		options = append(options, "stage.WithLinks(stage.LinksRefused)")
+	}
 	for _, f := range op.Inline {
 		name := "Inline"
 		if f.Expand && strings.ContainsAny(string(f.Content), "$\\") {

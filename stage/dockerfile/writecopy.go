@@ -50,6 +50,9 @@ func (w *fileWriter) checkCopy(c *piece, at stage.Position, step string, op *sta
 	if op.Optional {
 		w.refuse(c, at, step, "stage.Optional", "a path that is missing is an error", "use a wildcard, which may match nothing")
 	}
+	if op.Links != stage.LinksFollowed {
+		w.refuse(c, at, step, "stage.WithLinks", "links among the sources are followed", "copy the directory above them, in which links are kept")
+	}
 	if c.parts.Rules != nil {
 		return
 	}

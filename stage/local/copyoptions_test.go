@@ -49,7 +49,7 @@ func runCopyTests(t *testing.T, context string, tests []copyTest) {
 }
 
 func TestCopyOptions(t *testing.T) {
-	context := layout(t, "a.txt", "0755 run.sh", "s/a/b/c.txt", "s/a/b/d.md", "s/a/e.txt", "s/f.txt", "link -> s/a", "s/top.md")
+	context := layout(t, "a.txt", "0755 run.sh", "s/a/b/c.txt", "s/a/b/d.md", "s/a/e.txt", "s/f.txt", "link -> s/a", "broken -> nowhere", "s/top.md")
 	accounts := stage.Scratch().File("/etc/passwd", "web:x:33:44::/:/bin/sh\n")
 	runCopyTests(t, context, []copyTest{
 		{"symbolic mode", stage.Scratch().Copy("s/a", "/o/", stage.Chmod("go-rx,u+X")), "0755 0:0 o/\n0700 0:0 o/b/\n0600 0:0 o/b/c.txt\n0600 0:0 o/b/d.md\n0600 0:0 o/e.txt"},
@@ -67,6 +67,10 @@ func TestCopyOptions(t *testing.T) {
 		{"inline alone", stage.Scratch().Copy("", "/etc/motd", stage.Inline("x", "hello")), "0755 0:0 etc/\n0644 0:0 etc/motd"},
 		{"link does not follow links", stage.Scratch().Mkdir("/usr/lib").Symlink("usr/lib", "/lib").Copy("a.txt", "/lib/", stage.Link()), "0755 0:0 lib/\n0644 0:0 lib/a.txt\n0755 0:0 usr/\n0755 0:0 usr/lib/"},
 		{"link keeps what it does not replace", stage.Scratch().File("/o/x", "1").Copy("a.txt", "/o/", stage.Link()), "0755 0:0 o/\n0644 0:0 o/a.txt\n0644 0:0 o/x"},
+		{"links are followed", stage.Scratch().Copy("link", "/o/"), "0755 0:0 o/\n0755 0:0 o/b/\n0644 0:0 o/b/c.txt\n0644 0:0 o/b/d.md\n0644 0:0 o/e.txt"},
+		{"links are kept", stage.Scratch().Copy(stage.Files("link", "brok*", "a.txt"), "/o/", stage.WithLinks(stage.LinksKept), stage.Chmod("600")), "0755 0:0 o/\n0600 0:0 o/a.txt\n0777 0:0 o/broken -> nowhere\n0777 0:0 o/link -> s/a"},
+		{"links are kept with parents", stage.Scratch().Copy("./li*", "/o/", stage.Parents(), stage.WithLinks(stage.LinksKept)), "0755 0:0 o/\n0777 0:0 o/link -> s/a"},
+		{"links in the middle are followed", stage.Scratch().Copy("link/e.txt", "/", stage.WithLinks(stage.LinksRefused)), "0644 0:0 e.txt"},
 		{"keep modes", stage.Scratch().Copy("run.sh", "/", stage.KeepModes(), stage.Chown("1:2")), "0755 1:2 run.sh"},
 		{"merge", stage.Scratch().File("/a/x", "1").Merge(stage.Scratch().File("/a/y", "2", stage.Mode(0o600)), accounts.Remove("/etc/passwd"), stage.Scratch().Symlink("y", "/a/x")), "0755 0:0 a/\n0777 0:0 a/x -> y\n0600 0:0 a/y\n0755 0:0 etc/"},
 		{"apply", func() stage.Stage {
@@ -131,6 +135,8 @@ func TestCopyCompatibleMistakes(t *testing.T) {
 		{"a name where nothing is", docker().Copy("a.txt", "/", stage.Chown("web")), `"web"`},
 		{"a user where nothing is", docker().User("web").Workdir("/w"), `"web"`},
 		{"parents of everything", docker().Copy(".", "/o/", stage.Parents()), "copy it without"},
+		{"a link that is refused", stage.Scratch().Copy("broken", "/", stage.WithLinks(stage.LinksRefused)), `"broken" is a link to "nowhere"; copy what it leads to`},
+		{"a link that is refused, by a wildcard", stage.Scratch().Copy("bro*", "/", stage.WithLinks(stage.LinksRefused)), `"broken" is a link to "nowhere"`},
 		{"no archive", stage.Scratch().Copy("a.txt", "/", stage.UnpackArchive()), "no tar archive"},
 	} {
 		_, err := e.Execute(t.Context(), compile(t, test.s), stage.Request{Context: stage.Dir(context)})

@@ -107,15 +107,17 @@ func (s *session) failed(ctx context.Context, step *stage.Step, start time.Time,
 		s.finish(step, stage.Canceled, start, record{}, ctx.Err())
 		return err
 	}
-	fix := ""
-	var fixed *fixError
-	if errors.As(err, &fixed) {
-		fix = fixed.fix
-		err = fixed.err
-	}
-	e := step.Fail(err, fix)
+	e := fail(step, err)
 	s.finish(step, stage.Failed, start, record{}, e)
 	return e
+}
+
+// fail is the failure of a step, with the advice that err has.
+func fail(step *stage.Step, err error) *stage.Error {
+	if fixed, ok := errors.AsType[*fixError](err); ok {
+		return step.Fail(fixed.err, fixed.fix)
+	}
+	return step.Fail(err, "")
 }
 
 // fixError is an error with advice.

@@ -122,6 +122,9 @@ func addCopy(b *cache.KeyBuilder, op *stage.CopyOp) {
 	if op.Parents {
 		b.Strings("parents of", op.Paths)
 	}
+	if op.Links != stage.LinksFollowed {
+		b.String("links", string(op.Links))
+	}
 	if _, ok := op.From.(stage.GitSource); ok {
 		b.Bool("whole", true)
 	}

@@ -17,7 +17,7 @@ import (
 type found struct {
 	name   string     // the path as matched; its last element names the copy
 	at     string     // where it is in the source, after following links
-	node   *tree.Node // without what is left out; never a symbolic link
+	node   *tree.Node // without what is left out; a symbolic link only by stage.LinksKept
 	inline bool       // its content is in the operation
 	noName bool       // name is made up: neither a URL nor its server has one
 	// above are the directories of name, of a copy that keeps them.
@@ -39,13 +39,14 @@ type picker struct {
 	single     bool // the source is one file, which "." names
 	named      bool // that file's name is the caller's
 	exclude    []string
+	links      stage.LinkRule
 }
 
 func pickerOf(op *stage.CopyOp) picker {
 	from, single := op.From.(stage.HTTPSource)
 	return picker{
 		compatible: op.Compatible, parents: op.Parents, optional: op.Optional, exclude: op.Exclude,
-		single: single, named: from.Name != "",
+		single: single, named: from.Name != "", links: op.Links,
 	}
 }
 
@@ -76,9 +77,9 @@ func (p picker) pickAll(root *tree.Node, pattern string) ([]found, error) {
 		return p.pickCompatible(root, pattern)
 	}
 	if p.parents {
-		return pickParents(root, pattern)
+		return pickParents(root, pattern, p.links)
 	}
-	return match(root, "", pattern)
+	return match(root, "", pattern, p.links)
 }
 
 // leaveOut takes out of what was found what the patterns of the copy say.
@@ -154,15 +155,15 @@ func cutPivot(pattern string) (before, after string) {
 }
 
 // pickParents is match, with names from the pivot on and the directories of them.
-func pickParents(root *tree.Node, pattern string) ([]found, error) {
+func pickParents(root *tree.Node, pattern string, links stage.LinkRule) ([]found, error) {
 	before, after := cutPivot(pattern)
-	tops, err := match(root, "", before)
+	tops, err := match(root, "", before, stage.LinksFollowed)
 	if err != nil {
 		return nil, err
 	}
 	var list []found
 	for _, top := range tops {
-		matches, err := match(root, top.at, after)
+		matches, err := match(root, top.at, after, links)
 		if err != nil {
 			return nil, err
 		}
@@ -187,13 +188,13 @@ func pickParents(root *tree.Node, pattern string) ([]found, error) {
 // match finds what a source path selects below the directory top of a root. Each
 // element may hold the wildcards of path.Match, and an element "**" stands for any
 // number of directories. Links named by the path are followed inside the root, also the
-// last one, as COPY does. Nothing found is not an error.
-func match(root *tree.Node, top, pattern string) ([]found, error) {
+// last one, unless links says otherwise. Nothing found is not an error.
+func match(root *tree.Node, top, pattern string, links stage.LinkRule) ([]found, error) {
 	if pattern == "." || pattern == "" {
 		pattern = ""
 	}
 	if !isPattern(pattern) {
-		f, err := follow(root, strings.TrimSuffix(tree.Join(top, pattern), "/"))
+		f, err := named(root, strings.TrimSuffix(tree.Join(top, pattern), "/"), links)
 		if err != nil || f.node == nil {
 			return nil, err
 		}
@@ -202,7 +203,7 @@ func match(root *tree.Node, top, pattern string) ([]found, error) {
 	if _, err := path.Match(strings.ReplaceAll(pattern, "**", "*"), ""); err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 	}
-	m := &matcher{root: root, seen: map[string]bool{}}
+	m := &matcher{root: root, links: links, seen: map[string]bool{}}
 	err := m.walk(top, strings.Split(pattern, "/"))
 	return m.found, err
 }
@@ -225,8 +226,21 @@ func follow(root *tree.Node, p string) (found, error) {
 	return found{}, nil
 }
 
+// named is follow, but for a link as the last element, where the rule counts.
+func named(root *tree.Node, p string, links stage.LinkRule) (found, error) {
+	at, n, err := tree.Resolve(root, p, false)
+	if links == stage.LinksFollowed || err != nil || n == nil || n.Kind() != tree.Symlink {
+		return follow(root, p)
+	}
+	if links == stage.LinksRefused {
+		return found{}, &fixError{fmt.Errorf("%q is a link to %q", p, n.Target()), "copy what it leads to by its own path, or choose stage.LinksKept or stage.LinksFollowed"}
+	}
+	return found{name: p, at: at, node: n}, nil
+}
+
 type matcher struct {
 	root  *tree.Node
+	links stage.LinkRule
 	seen  map[string]bool
 	found []found
 }
@@ -238,7 +252,7 @@ func (m *matcher) walk(dir string, elements []string) error {
 			return nil
 		}
 		m.seen[dir] = true
-		f, err := follow(m.root, dir)
+		f, err := named(m.root, dir, m.links)
 		if err == nil && f.node != nil {
 			m.found = append(m.found, f)
 		}

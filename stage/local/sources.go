@@ -176,7 +176,7 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 			err = l.missing(w.pattern, w.literal)
 		}
 		if err != nil {
-			errs = append(errs, w.step.Fail(err, ""))
+			errs = append(errs, fail(w.step, err))
 			continue
 		}
 		for _, m := range matches {
