@@ -188,11 +188,12 @@ func (t *TarFiles) index(ctx context.Context, r io.Reader, spool *os.File) (*lay
 	defer plain.Close()
 	w := bufio.NewWriterSize(spool, 1<<20)
 	index, err := layertar.ReadArchive(io.TeeReader(plain, w), layertar.Limits{FileSize: limit, TotalSize: limit})
-	if err == nil {
-		err = w.Flush()
-	}
+	full := w.Flush()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if full != nil {
+		return nil, fmt.Errorf("%s: no place for its files: %w", t, full)
 	}
 	if tooMuch, ok := errors.AsType[*layertar.LimitError](err); ok {
 		return nil, &LimitError{Source: t.String(), What: "number of " + tooMuch.What, Limit: tooMuch.Limit, Path: tooMuch.Name}
