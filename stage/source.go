@@ -94,6 +94,9 @@ type HTTPSource struct {
 
 // HTTP is the file at a URL, which must have the given checksum, "sha256:" and 64
 // hexadecimal digits. A file with that checksum is fetched once and never asked for again.
+//
+// The build's secret HTTP_AUTH_TOKEN_host is sent to that host as a bearer token,
+// HTTP_AUTH_HEADER_host as the whole header Authorization, as by BuildKit.
 func HTTP(url, checksum string) HTTPSource { return HTTPSource{URL: url, Checksum: checksum} }
 
 // HTTPUnchecked is whatever the server gives for a URL. The server is asked in each

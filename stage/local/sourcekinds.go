@@ -1,8 +1,10 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -154,7 +156,10 @@ func (s *session) tarOptions() (source.TarOptions, error) {
 // openHTTP is the file of a URL. As a context it can be an archive, which is then
 // unpacked.
 func (s *session) openHTTP(from stage.HTTPSource, context, fromURL bool) (source.Files, error) {
-	o := source.HTTPOptions{Store: s.opts.Store, Transport: s.opts.Transport, Name: from.Name, NameFromURL: fromURL}
+	o := source.HTTPOptions{
+		Store: s.opts.Store, Transport: s.opts.Transport, Name: from.Name, NameFromURL: fromURL,
+		Authorization: s.authorization(from.URL),
+	}
 	var file *source.HTTPFile
 	var err error
 	if from.Checksum == "" && from.Unchecked {
@@ -167,6 +172,28 @@ func (s *session) openHTTP(from stage.HTTPSource, context, fromURL bool) (source
 	}
 	unpack, err := s.tarOptions()
 	return source.Archive(file, unpack), err
+}
+
+// authorization is what the secrets have for the host of a URL, under the names that
+// BuildKit gives them; of a header and a token the token counts.
+func (s *session) authorization(rawURL string) func(context.Context) (string, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil // the source tells
+	}
+	for _, name := range []struct{ id, before string }{{"HTTP_AUTH_TOKEN_", "Bearer "}, {"HTTP_AUTH_HEADER_", ""}} {
+		id := name.id + u.Hostname()
+		if secret := s.request.Secrets[id]; secret != nil {
+			return func(ctx context.Context) (string, error) {
+				value, err := secret(ctx)
+				if err != nil {
+					return "", fmt.Errorf("the secret %q: %w", id, err)
+				}
+				return name.before + strings.TrimRight(string(value), "\r\n"), nil
+			}
+		}
+	}
+	return nil
 }
 
 // openGit is a commit's tree. The remote can have the other parts in it, as Docker

@@ -162,6 +162,54 @@ func TestURLsAsSources(t *testing.T) {
 	}
 }
 
+// The secrets of a host go to that host, encrypted if it began so, and nowhere else.
+func TestSecretsOfURLs(t *testing.T) {
+	var elsewhere, plain atomic.Value
+	other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		elsewhere.Store(r.Header.Get("Authorization"))
+		io.WriteString(w, "tool")
+	}))
+	defer other.Close()
+	insecure := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		plain.Store(r.Header.Get("Authorization"))
+		io.WriteString(w, "tool")
+	}))
+	defer insecure.Close()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch auth := r.Header.Get("Authorization"); {
+		case auth != "Bearer t0ken" && auth != "Basic eDp5":
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+		case r.URL.Path == "/elsewhere":
+			http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1), http.StatusFound)
+		case r.URL.Path == "/plain":
+			http.Redirect(w, r, insecure.URL, http.StatusFound)
+		default:
+			io.WriteString(w, "tool")
+		}
+	}))
+	defer server.Close()
+	transport := server.Client().Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig.InsecureSkipVerify = true // for the name localhost
+	options := local.Options{Transport: transport}
+	sum := cacheDigest("tool")
+	token := map[string]stage.Secret{"HTTP_AUTH_TOKEN_127.0.0.1": stage.SecretValue("t0ken\n")}
+	for path, secrets := range map[string]map[string]stage.Secret{
+		"/a": token, "/elsewhere": token, "/plain": token, "/b": {"HTTP_AUTH_HEADER_127.0.0.1": stage.SecretValue("Basic eDp5")},
+	} {
+		s := stage.Scratch().AddFrom(stage.HTTP(server.URL+path, sum), "/tool")
+		if got := describe(t, build(t, memory(t, options), s, stage.Request{Secrets: secrets})); got != "tool -rw------- tool" {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if elsewhere.Load() != "" || plain.Load() != "" {
+		t.Errorf("another host got %q, the same one without encryption %q", elsewhere.Load(), plain.Load())
+	}
+	_, err := memory(t, options).Execute(t.Context(), compile(t, stage.Scratch().AddFrom(stage.HTTP(server.URL+"/a", sum), "/tool")), stage.Request{})
+	if err == nil || !strings.Contains(err.Error(), "HTTP_AUTH_TOKEN_") {
+		t.Errorf("without a secret: %v", err)
+	}
+}
+
 func cacheDigest(content string) string {
 	d, err := cache.PutBlob(context.Background(), cache.NewMemory(), []byte(content))
 	if err != nil {

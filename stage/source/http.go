@@ -38,6 +38,10 @@ type HTTPOptions struct {
 	Name string
 	// NameFromURL leaves Content-Disposition out, as ADD in a Dockerfile does.
 	NameFromURL bool
+	// Authorization gives the header of that name when the server is asked, "" for none;
+	// nil never does. It is in no record and goes to no other host, nor to the same one
+	// without encryption where the URL has it.
+	Authorization func(ctx context.Context) (string, error)
 	// MaxBytes bounds the file; 0 means [MaxDownload].
 	MaxBytes int64
 	// Timeout is how long the server may be silent; 0 means [DownloadTimeout]. It does
@@ -255,7 +259,7 @@ func (e *StatusError) Error() string {
 	case http.StatusNotFound, http.StatusGone:
 		fix = "; is the URL right?"
 	case http.StatusUnauthorized, http.StatusForbidden:
-		fix = "; download it in a Run step with a secret"
+		fix = "; give the secret HTTP_AUTH_TOKEN_ or HTTP_AUTH_HEADER_ and the host"
 	}
 	return fmt.Sprintf("%s: the server says %d %s%s", e.Source, e.Status, http.StatusText(e.Status), fix)
 }

@@ -49,6 +49,15 @@ func (h *HTTPFile) get(ctx context.Context, old *downloaded, patience *time.Time
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "stagewright")
+	if h.o.Authorization != nil {
+		value, err := h.o.Authorization(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if value != "" {
+			req.Header.Set("Authorization", value)
+		}
+	}
 	if old != nil && old.ETag != "" {
 		req.Header.Set("If-None-Match", old.ETag)
 	} else if old != nil && old.LastModified != "" {
@@ -86,6 +95,9 @@ func unwrapURL(err error) error {
 // is the server's.
 func (h *HTTPFile) redirect(req *http.Request, via []*http.Request) error {
 	req.Header.Del("Referer") // the query of a URL can be a secret, too
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		req.Header.Del("Authorization")
+	}
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("%d redirects, the last to %s", len(via), quote(gitref.Redact(req.URL.String())))
 	}
