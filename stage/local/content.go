@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/source"
@@ -80,8 +81,8 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		if err != nil {
 			return nil, err
 		}
-		open := snapshots.Opener(tree.Digest(o.Snapshot), o.changes)
-		return func() (io.ReadCloser, error) { return open(digest) }, nil
+		// An opener of its own for each content would index all changes again.
+		return func() (io.ReadCloser, error) { return openFile(snapshots, o, o.contents[digest]) }, nil
 	}
 	return nil, nil
 }
@@ -167,14 +168,24 @@ func bytesOpener(b []byte) openFunc {
 // has reports whether a file with the content is among the changes.
 func (o *outcome) has(digest tree.Digest) bool {
 	o.index.Do(func() {
-		o.contents = make(map[tree.Digest]bool, len(o.changes))
+		o.contents = make(map[tree.Digest]string, len(o.changes))
 		for _, c := range o.changes {
 			if c.Node != nil && c.Node.Kind() == tree.File {
-				o.contents[c.Node.Content()] = true
+				o.contents[c.Node.Content()] = c.Path
 			}
 		}
 	})
-	return o.contents[digest]
+	_, ok := o.contents[digest]
+	return ok
+}
+
+// openFile opens a file that a RUN step left in its snapshot.
+func openFile(snapshots *snapshot.Store, o *outcome, path string) (io.ReadCloser, error) {
+	f, err := snapshots.OpenFile(tree.Digest(o.Snapshot), path)
+	if err != nil {
+		return nil, err // not a nil *os.File in an interface
+	}
+	return f, nil
 }
 
 // opener locates the bytes of all files among changes, which belong to a step or

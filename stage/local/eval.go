@@ -22,7 +22,7 @@ type outcome struct {
 	changes []tree.Change
 
 	index    sync.Once
-	contents map[tree.Digest]bool // of the files among the changes
+	contents map[tree.Digest]string // a path of each content among the changes
 }
 
 // outcome finds or makes the result of a step.
