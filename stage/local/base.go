@@ -33,6 +33,7 @@ type baseLayer struct {
 	chain   cache.Key // names the layer on top of those below it
 	changes []tree.Change
 	tree    *tree.Node // after the layer
+	index   *contentIndex
 }
 
 func (b *baseImage) root() *tree.Node {
@@ -69,7 +70,7 @@ func (s *session) base(ctx context.Context, d *demand, step *stage.Step) (*baseI
 				return nil, fmt.Errorf("base image %s: layer %d: %w", op.Name, i, err)
 			}
 			chain = cache.NewKey("base layer", 1).Key("below", chain).String("digest", digest.String()).Sum()
-			l := baseLayer{layer: layer, chain: chain}
+			l := baseLayer{layer: layer, chain: chain, index: new(contentIndex)}
 			if err := s.indexLayer(ctx, d, step, &l, below, base); err != nil {
 				return nil, fmt.Errorf("base image %s: layer %s: %w", op.Name, digest, err)
 			}
@@ -291,7 +292,8 @@ func (s *session) locateInBase(ctx context.Context, d *demand, step *stage.Step,
 func (s *session) locateInLayers(ctx context.Context, d *demand, step *stage.Step, base *baseImage, top int, digest tree.Digest) (openFunc, error) {
 	for i := top; i >= 0; i-- {
 		l := &base.layers[i]
-		if !l.has(digest) {
+		path, ok := l.index.path(l.changes, digest)
+		if !ok {
 			continue
 		}
 		if _, err := s.baseDir(ctx, d, step, base, i); err != nil {
@@ -301,19 +303,9 @@ func (s *session) locateInLayers(ctx context.Context, d *demand, step *stage.Ste
 		if err != nil {
 			return nil, err
 		}
-		open := snapshots.Opener(tree.Digest(l.chain), l.changes)
-		return func() (io.ReadCloser, error) { return open(digest) }, nil
+		return snapshotFile(snapshots, tree.Digest(l.chain), path), nil
 	}
 	return nil, fmt.Errorf("local: content %s: %w", digest, errMissing)
-}
-
-func (l *baseLayer) has(digest tree.Digest) bool {
-	for _, c := range l.changes {
-		if c.Node != nil && c.Node.Kind() == tree.File && c.Node.Content() == digest {
-			return true
-		}
-	}
-	return false
 }
 
 // progressReader tells how much of a download has come, and ends it with the

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/snapshot"
@@ -81,8 +82,8 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		if err != nil {
 			return nil, err
 		}
-		// An opener of its own for each content would index all changes again.
-		return func() (io.ReadCloser, error) { return openFile(snapshots, o, o.contents[digest]) }, nil
+		path, _ := o.index.path(o.changes, digest)
+		return snapshotFile(snapshots, tree.Digest(o.Snapshot), path), nil
 	}
 	return nil, nil
 }
@@ -165,27 +166,41 @@ func bytesOpener(b []byte) openFunc {
 	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
 
-// has reports whether a file with the content is among the changes.
-func (o *outcome) has(digest tree.Digest) bool {
-	o.index.Do(func() {
-		o.contents = make(map[tree.Digest]string, len(o.changes))
-		for _, c := range o.changes {
+// contentIndex tells where a content is among changes, without a walk through them for each.
+type contentIndex struct {
+	once  sync.Once
+	paths map[tree.Digest]string
+}
+
+// path is the path of a file with the content; changes are the same at each call.
+func (x *contentIndex) path(changes []tree.Change, digest tree.Digest) (string, bool) {
+	x.once.Do(func() {
+		x.paths = make(map[tree.Digest]string, len(changes))
+		for _, c := range changes {
 			if c.Node != nil && c.Node.Kind() == tree.File {
-				o.contents[c.Node.Content()] = c.Path
+				x.paths[c.Node.Content()] = c.Path
 			}
 		}
 	})
-	_, ok := o.contents[digest]
+	path, ok := x.paths[digest]
+	return path, ok
+}
+
+// has reports whether a file with the content is among the changes.
+func (o *outcome) has(digest tree.Digest) bool {
+	_, ok := o.index.path(o.changes, digest)
 	return ok
 }
 
-// openFile opens a file that a RUN step left in its snapshot.
-func openFile(snapshots *snapshot.Store, o *outcome, path string) (io.ReadCloser, error) {
-	f, err := snapshots.OpenFile(tree.Digest(o.Snapshot), path)
-	if err != nil {
-		return nil, err // not a nil *os.File in an interface
+// snapshotFile opens a file of a snapshot.
+func snapshotFile(snapshots *snapshot.Store, id tree.Digest, path string) openFunc {
+	return func() (io.ReadCloser, error) {
+		f, err := snapshots.OpenFile(id, path)
+		if err != nil {
+			return nil, err // not a nil *os.File in an interface
+		}
+		return f, nil
 	}
-	return f, nil
 }
 
 // opener locates the bytes of all files among changes, which belong to a step or

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -21,8 +20,7 @@ type outcome struct {
 	record
 	changes []tree.Change
 
-	index    sync.Once
-	contents map[tree.Digest]string // a path of each content among the changes
+	index contentIndex
 }
 
 // outcome finds or makes the result of a step.
