@@ -47,6 +47,9 @@ type Options struct {
 	MediaTypes image.MediaTypes
 	// Run are options for every Run step: a network, extra hosts.
 	Run []stage.RunOption
+	// MaxLayers is how many layers an image may have, those of its base included; one with
+	// more is an error, and goes to no sink. 0 is no limit.
+	MaxLayers int
 	// NoCache makes every step anew. What is made goes into the cache.
 	NoCache bool
 	// OnBuild runs the ONBUILD triggers of base images; see stage.Options. Give
@@ -128,7 +131,11 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 		return nil, errors.Join(err, b.close())
 	}
 	r := &Result{Result: res, graph: g, close: b.close}
-	if err := r.assemble(o); err != nil {
+	err = r.assemble(o)
+	if err == nil {
+		err = o.checkLayers(r.Outputs())
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	for _, sink := range o.Sinks {
@@ -290,4 +297,21 @@ func gitEnvironment(lookup func(string) (string, bool)) []string {
 		}
 	}
 	return env
+}
+
+// checkLayers finds an image that has more layers than it may.
+func (o Options) checkLayers(outputs []stage.Output) error {
+	if o.MaxLayers <= 0 {
+		return nil
+	}
+	for _, out := range outputs {
+		layers, err := out.Image.Layers()
+		if err != nil {
+			return err
+		}
+		if len(layers) > o.MaxLayers {
+			return fmt.Errorf("stagewright: the image for %s has %d layers, and Options.MaxLayers allows %d; join steps with Stage.Layer or Stage.Squash", out.Platform, len(layers), o.MaxLayers)
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/layout"
 	"github.com/stagewright/stagewright/image/registry"
@@ -260,5 +261,21 @@ func TestEpoch(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
 	if _, err := stagewright.Build(t.Context(), stage.Scratch(), stagewright.Options{CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH") {
 		t.Errorf("a wrong SOURCE_DATE_EPOCH: %v", err)
+	}
+}
+
+// TestMaxLayers: an image with too many layers is an error, and goes nowhere.
+func TestMaxLayers(t *testing.T) {
+	three := stage.Scratch().Mkdir("/a").Mkdir("/b").Mkdir("/c")
+	for target, fails := range map[stage.Stage]bool{three: true, three.Squash(): false} {
+		written := 0
+		sink := image.SinkFunc(func(context.Context, image.Artifact) error { written++; return nil })
+		res, err := stagewright.Build(t.Context(), target, stagewright.Options{Store: cache.NewMemory(), MaxLayers: 2, Sinks: []image.Sink{sink}})
+		if (err != nil) != fails || (written == 0) != fails {
+			t.Errorf("error %v, %d writes", err, written)
+		}
+		if err == nil {
+			res.Close()
+		}
 	}
 }

@@ -55,8 +55,8 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 	dirs := map[int]string{}
 	held := map[string]bool{}
 	for _, w := range list {
-		parent := filepath.Join(private, "mounts", strconv.Itoa(os.Getuid()), w.name)
-		err := os.MkdirAll(parent, 0o700)
+		parent := cacheParent(private, w.name)
+		err := makeCacheParent(parent, w.mount.ID)
 		dir := filepath.Join(parent, "0")
 		switch {
 		case err != nil:

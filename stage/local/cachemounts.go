@@ -1,0 +1,328 @@
+package local
+
+import (
+	"archive/tar"
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/layertar"
+	"github.com/stagewright/stagewright/internal/snapshot"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// CacheMount is a directory that cache mounts have in common, which outlives builds.
+type CacheMount struct {
+	ID    string    // as stage.ID says it; without that, the target
+	Files int       // entries of all kinds
+	Bytes int64     // of regular files
+	Used  time.Time // when a step last had it
+}
+
+// ErrBusy says that a step is using a cache mount.
+var ErrBusy = errors.New("a step is using it")
+
+// ErrNoCacheMount says that there is no cache mount of an id.
+var ErrNoCacheMount = errors.New("no such cache mount")
+
+// CacheMounts lists the directories of cache mounts, in the order of their ids. An id has
+// several when steps used private ones at once, or, in Dockerfiles, with different modes,
+// owners or sources; their sizes are added. Steps may go on meanwhile.
+func (e *Executor) CacheMounts(ctx context.Context) ([]CacheMount, error) {
+	all, err := e.cacheMountDirs()
+	if err != nil {
+		return nil, err
+	}
+	var list []CacheMount
+	for _, dir := range all {
+		if len(list) == 0 || list[len(list)-1].ID != dir.id {
+			list = append(list, CacheMount{ID: dir.id})
+		}
+		m := &list[len(list)-1]
+		err := filepath.WalkDir(dir.path, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || p == dir.path {
+				return ignoreGone(err)
+			}
+			m.Files++
+			if d.Type().IsRegular() {
+				if info, err := d.Info(); err == nil {
+					m.Bytes += info.Size()
+				}
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, fmt.Errorf("local: cache mount %s: %w", dir.id, err)
+		}
+		if info, err := os.Stat(dir.path + ".lock"); err == nil && info.ModTime().After(m.Used) {
+			m.Used = info.ModTime()
+		}
+	}
+	return list, nil
+}
+
+// ignoreGone takes what a step removed meanwhile for nothing.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// RemoveCacheMounts removes the directories of ids, or of all ids when none is given. One
+// that a step is using stays, and the error wraps [ErrBusy]; an id that has none wraps
+// [ErrNoCacheMount].
+func (e *Executor) RemoveCacheMounts(ctx context.Context, ids ...string) error {
+	all, err := e.cacheMountDirs()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	found := map[string]bool{}
+	for _, dir := range all {
+		if len(ids) > 0 && !slices.Contains(ids, dir.id) {
+			continue
+		}
+		found[dir.id] = true
+		if err := removeCacheDir(ctx, dir.path); err != nil {
+			errs = append(errs, fmt.Errorf("local: cache mount %s: %w", dir.id, err))
+		}
+	}
+	for _, id := range ids {
+		if !found[id] {
+			errs = append(errs, fmt.Errorf("local: cache mount %s: %w", id, ErrNoCacheMount))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func removeCacheDir(ctx context.Context, dir string) error {
+	unlock, err := lockFile(ctx, dir+".lock", lockNow)
+	if errors.Is(err, errLocked) {
+		return ErrBusy
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return removeAll(dir)
+}
+
+// ExportCacheMount writes the directory of an id to w as a tar, for another machine or a
+// later CI job to import. Sockets and extended attributes are left out. It waits for steps that write to a
+// locked or private mount; a shared one is read as it is.
+func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer) error {
+	dir, err := e.cacheMountDir(id)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockFile(ctx, dir+".lock", lockShared)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	out := bufio.NewWriterSize(w, 1<<16)
+	archive := tar.NewWriter(out)
+	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || p == dir || d.Type()&fs.ModeSocket != 0 {
+			return err
+		}
+		return exportEntry(archive, dir, p)
+	})
+	if err = errors.Join(err, archive.Close(), out.Flush()); err != nil {
+		return fmt.Errorf("local: cache mount %s: %w", id, err)
+	}
+	return nil
+}
+
+// exportEntry writes one file of a cache mount.
+func exportEntry(archive *tar.Writer, dir, p string) error {
+	info, err := os.Lstat(p)
+	if err != nil {
+		return err
+	}
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err = os.Readlink(p); err != nil {
+			return err
+		}
+	}
+	header, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return err
+	}
+	name, err := filepath.Rel(dir, p)
+	if err != nil {
+		return err
+	}
+	header.Name, header.Uname, header.Gname = filepath.ToSlash(name), "", ""
+	if info.IsDir() {
+		header.Name += "/"
+	}
+	header.Format = tar.FormatPAX
+	if err := archive.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	file, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.CopyN(archive, file, info.Size())
+	return err
+}
+
+// ImportCacheMount makes the directory of an id from a tar that ExportCacheMount wrote, in
+// place of the one that is there. The tar is not trusted. The error wraps [ErrBusy] while a
+// step is using the directory, and then nothing has changed.
+func (e *Executor) ImportCacheMount(ctx context.Context, id string, r io.Reader) error {
+	if err := e.importCacheMount(ctx, id, r); err != nil {
+		return fmt.Errorf("local: cache mount %s: %w", id, err)
+	}
+	return nil
+}
+
+func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader) error {
+	name, err := cacheName(&stage.RunOp{}, stage.Mount{ID: id}, bindSource{})
+	if err != nil {
+		return err
+	}
+	private, _, err := e.dirs()
+	if err != nil {
+		return err
+	}
+	parent := cacheParent(private, name)
+	if err := makeCacheParent(parent, id); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(parent, "import-*")
+	if err != nil {
+		return err
+	}
+	defer removeAll(temp)
+	made, err := unpackCacheMount(ctx, temp, r)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(parent, "0")
+	unlock, err := lockFile(ctx, dir+".lock", lockNow)
+	if errors.Is(err, errLocked) {
+		return ErrBusy
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := os.Chmod(made, 0o755); err != nil {
+		return err
+	}
+	return errors.Join(removeAll(dir), os.Rename(made, dir))
+}
+
+// unpackCacheMount makes a directory of a tar below temp.
+func unpackCacheMount(ctx context.Context, temp string, r io.Reader) (string, error) {
+	spool, err := os.Create(filepath.Join(temp, "tar"))
+	if err != nil {
+		return "", err
+	}
+	defer spool.Close()
+	index, err := layertar.ReadArchive(io.TeeReader(r, spool), layertar.Limits{})
+	if err != nil {
+		return "", err
+	}
+	root, err := index.Apply(nil)
+	if err != nil {
+		return "", err
+	}
+	store, err := snapshot.Open(filepath.Join(temp, "files"), snapshot.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	return store.Merged(ctx, tree.Digest(cache.NewKey("import", 1).Sum()), root, index.Opener(spool))
+}
+
+// cacheDir is one directory of a cache mount.
+type cacheDir struct{ id, path string }
+
+// cacheMountDirs lists the directories of this user's cache mounts.
+func (e *Executor) cacheMountDirs() ([]cacheDir, error) {
+	private, _, err := e.dirs()
+	if err != nil {
+		return nil, err
+	}
+	parents, err := os.ReadDir(cacheParent(private, ""))
+	if err != nil {
+		return nil, ignoreGone(err)
+	}
+	var list []cacheDir
+	for _, p := range parents {
+		parent := cacheParent(private, p.Name())
+		id, err := os.ReadFile(filepath.Join(parent, "id"))
+		if err != nil {
+			continue // it was never used
+		}
+		names, err := os.ReadDir(parent)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range names {
+			if n.IsDir() && strings.Trim(n.Name(), "0123456789") == "" {
+				list = append(list, cacheDir{string(id), filepath.Join(parent, n.Name())})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b cacheDir) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.path, b.path)) })
+	return list, nil
+}
+
+// cacheMountDir is the first directory of an id, the one that is not private.
+func (e *Executor) cacheMountDir(id string) (string, error) {
+	all, err := e.cacheMountDirs()
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(all, func(d cacheDir) bool { return d.id == id })
+	if at < 0 {
+		return "", fmt.Errorf("local: cache mount %s: %w", id, ErrNoCacheMount)
+	}
+	return all[at].path, nil
+}
+
+// cacheParent is where the directories of one cache mount are. Users of one cache have
+// their own.
+func cacheParent(private, name string) string {
+	return filepath.Join(private, "mounts", strconv.Itoa(os.Getuid()), name)
+}
+
+// makeCacheParent makes the place of a cache mount's directories, with its id.
+func makeCacheParent(parent, id string) error {
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(parent, "id")
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	temp, err := os.CreateTemp(parent, "id-*")
+	if err != nil {
+		return err
+	}
+	_, err = temp.WriteString(id)
+	return errors.Join(err, temp.Close(), os.Rename(temp.Name(), path))
+}
