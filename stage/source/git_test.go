@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -464,5 +465,33 @@ func TestGitSubmoduleRemotes(t *testing.T) {
 		if got != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s + %s = %q, %v; want %q", c.parent, c.url, got, err, c.want)
 		}
+	}
+}
+
+// TestGitCancel: with the context git's helpers end too, which do the transfer.
+func TestGitCancel(t *testing.T) {
+	w := newWorld(t)
+	asked, over := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done() // the client is gone
+		close(over)
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.git(t, GitTree{Remote: server.URL + "/x.git"}).List(ctx)
+		done <- err
+	}()
+	select {
+	case <-asked:
+	case err := <-done:
+		t.Skipf("git does not ask: %v", err)
+	}
+	cancel()
+	<-over
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
 	}
 }

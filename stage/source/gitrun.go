@@ -109,6 +109,7 @@ func (g *GitFiles) git(ctx context.Context, c gitCall) ([]byte, error) {
 	cmd.Dir = c.dir
 	cmd.Env = g.gitEnv(c)
 	cmd.WaitDelay = 5 * time.Second // its helpers hold the pipes
+	endTogether(cmd)
 	out, said := &boundedOutput{limit: maxGitOutput}, &tail{}
 	cmd.Stdout, cmd.Stderr = out, said
 	if c.output != nil {
