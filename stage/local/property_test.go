@@ -17,7 +17,7 @@ import (
 )
 
 // modelOperations is how many operations TestModel does. A million of them ran without a
-// difference when the model was written, in about ten minutes.
+// difference, in twenty minutes beside other work.
 const modelOperations = 10_000
 
 // TestModel does random operations on stages and in a plain model of them, which must
