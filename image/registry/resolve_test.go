@@ -75,7 +75,7 @@ func TestResolveErrors(t *testing.T) {
 		}
 	}
 	for ref, want := range map[string]string{
-		"/multi":   "it has no image for linux/s390x; it has linux/amd64, linux/arm64",
+		"/multi": "it has no image for linux/s390x; it has linux/amd64, linux/arm64",
 	} {
 		_, err := client().Resolve(t.Context(), s.host+ref, platform.MustParse("linux/s390x"))
 		var pe *registry.PlatformError

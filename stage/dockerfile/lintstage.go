@@ -59,9 +59,8 @@ type lintState struct {
 	env      map[string]string
 	unknown  bool // the base may define further variables
 	declared map[string]bool
-	workdir  bool // the file has set a working directory
-	shell    bool // a shell is set
-	onBuild  []instructions.Command
+	workdir  bool                      // the file has set a working directory
+	shell    bool                      // a shell is set
 	once     map[string][]parser.Range // where CMD, ENTRYPOINT and HEALTHCHECK stand
 	lines    []line
 }

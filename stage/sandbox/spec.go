@@ -150,7 +150,7 @@ type Mount struct {
 	// Serve answers one connection to a MountSocket. It is called in a goroutine
 	// of its own for each connection and closes it. When the process has ended the
 	// Runner closes all of them, and Run waits until all calls have returned.
-	Serve func(net.Conn)
+	Serve func(net.Conn) `json:"-"`
 }
 
 // Features is a set of kernel features, as a bit mask.
