@@ -3,7 +3,6 @@ package conformance_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -51,9 +50,6 @@ func TestGoSource(t *testing.T) {
 	}
 }
 
-// noSpelling is the one case that Go source cannot say: an ONBUILD instruction of a base that names a stage of the Dockerfile.
-const noSpelling = "onbuild/copy-from-stage-of-child"
-
 // program is the generated program.
 type program struct {
 	*runner
@@ -78,9 +74,6 @@ func (p *program) add(t *testing.T, c *conformance.Case) {
 	}
 	function := fmt.Sprintf("Case%d", len(p.want))
 	source, err := p.builder.GoSource(t.Context(), c, dir, dockerfile.GoOptions{Package: "cases", Func: function})
-	if unsupported := (*dockerfile.UnsupportedError)(nil); errors.As(err, &unsupported) && c.Name == noSpelling {
-		return
-	}
 	if err != nil {
 		t.Errorf("%s: %v", c.Name, err)
 		return

@@ -18,7 +18,7 @@ func (w *goWriter) expression(c *piece) string {
 	} else {
 		begin = w.beginning(c)
 	}
-	return begin + w.chain(c, c.ops)
+	return begin + w.chain(c, slices.Concat(w.inlined(c), c.ops))
 }
 
 // chain is the calls of operations, each after a dot. What a group holds is inside of the
@@ -49,6 +49,23 @@ func (w *goWriter) chain(c *piece, ops []stage.WrittenOp) string {
 		i = end
 	}
 	return ".\n" + strings.Join(calls, ".\n")
+}
+
+// inlined are the operations of a base's ONBUILD instructions that are written into the
+// stage itself: in Go no trigger knows the stages by name, so those that read another
+// stage are done here.
+func (w *goWriter) inlined(c *piece) []stage.WrittenOp {
+	if c.below != nil || len(w.program.triggers[c.end.beginning]) == 0 {
+		return nil
+	}
+	ops := w.program.graph.Triggered(c.value)
+	for _, op := range ops {
+		if _, ok := op.Op.(*stage.ArgOp); ok {
+			w.refuse(c, op.Pos, "ONBUILD", "a trigger that declares arguments beside one that reads another stage", "in Go no trigger knows the stages by name", "write what they do into the stage, with stage.IgnoreOnBuild")
+			return nil
+		}
+	}
+	return ops
 }
 
 // squashes reports whether a group holds all that its stage has before it.
@@ -84,9 +101,6 @@ func (w *goWriter) beginning(c *piece) string {
 	p := c.parts
 	var args []string
 	name := "stage.From"
-	if len(w.program.triggers[c.end.beginning]) > 0 {
-		w.refuse(c, p.Pos, "ONBUILD", "a trigger that reads another stage", "in Go no trigger knows the stages by name", "write what it does into the stage, with stage.IgnoreOnBuild")
-	}
 	switch {
 	case p.Scratch:
 		name = "stage.Scratch"
@@ -152,7 +166,7 @@ func (w *goWriter) fromOptions(c *piece) []string {
 		}
 		options = append(options, "stage.Among(map[string]stage.Stage{\n"+entries.String()+"})")
 	}
-	if p.IgnoreOnBuild {
+	if p.IgnoreOnBuild || len(w.inlined(c)) > 0 {
 		options = append(options, "stage.IgnoreOnBuild()")
 	}
 	return options

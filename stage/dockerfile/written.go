@@ -20,6 +20,7 @@ type program struct {
 	ends      map[end]*piece
 	values    map[stage.Stage]*piece        // those that were asked for
 	triggers  map[stage.Stage][]stage.Stage // by the beginning of a stage: what the ONBUILD of its base reads
+	same      map[stage.Stage]stage.Stage   // what a stage of a trigger stands for
 	problems  problems
 }
 
@@ -59,7 +60,7 @@ type family struct {
 
 // readProgram takes the targets of a graph apart.
 func readProgram(g *stage.Graph) *program {
-	p := &program{graph: g, ends: map[end]*piece{}, values: map[stage.Stage]*piece{}, triggers: map[stage.Stage][]stage.Stage{}}
+	p := &program{graph: g, ends: map[end]*piece{}, values: map[stage.Stage]*piece{}, triggers: map[stage.Stage][]stage.Stage{}, same: map[stage.Stage]stage.Stage{}}
 	for _, t := range g.Targets() {
 		if !slices.Contains(p.platforms, t.Platform) {
 			p.platforms = append(p.platforms, t.Platform)
@@ -123,6 +124,7 @@ func (r *reader) collectTriggers() {
 			parts := named.Parts()
 			for _, f := range r.order {
 				if known := f.values[0].Parts(); known.Name == parts.Name && known.Pos == parts.Pos {
+					r.program.same[named] = f.values[0]
 					list[n] = f.values[0]
 				}
 			}
@@ -144,6 +146,9 @@ func endOf(s stage.Stage, parts stage.Parts) end {
 
 // piece is the one that ends where a stage does.
 func (p *program) piece(s stage.Stage) *piece {
+	if known, ok := p.same[s]; ok {
+		s = known
+	}
 	c, ok := p.values[s]
 	if !ok {
 		c = p.ends[endOf(s, s.Parts())]
