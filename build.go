@@ -58,8 +58,8 @@ type Options struct {
 	// Policy sees each reference of an image before it is resolved, and may refuse or
 	// replace it; see stage.Options.
 	Policy func(ctx context.Context, ref string, p platform.Platform) (string, error)
-	// Sinks are where the image goes once everything is built, one after the
-	// other.
+	// Sinks are where the image goes once everything is built, side by side.
+	// Result.Deliveries tells what each of them did.
 	Sinks []image.Sink
 	// Progress is told what happens, one event at a time; stage/report has
 	// renderers.
@@ -110,8 +110,8 @@ func FS(fsys fs.FS) stage.FSSource { return stage.FS(fsys) }
 //
 // Errors are a stage.Errors with every mistake of the stages, a *stage.Error for a
 // step that failed (with a *stage.ExitError when its command did), those of the
-// sinks, and the context's. After an error no later sink was written to, and the
-// cache is as good as before.
+// sinks, all of them with the sink's name, and the context's. A sink that fails does
+// not stop the others. After an error the cache is as good as before.
 func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
 	g, b, err := compile(ctx, target, o)
 	if err != nil {
@@ -138,10 +138,8 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	for _, sink := range o.Sinks {
-		if err := sink.Write(ctx, r.artifact); err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	if err := r.deliver(ctx, o); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	done = true
 	return r, nil

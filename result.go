@@ -19,10 +19,11 @@ import (
 // until then.
 type Result struct {
 	stage.Result
-	graph    *stage.Graph
-	outputs  []stage.Output
-	artifact image.Artifact
-	close    func() error
+	graph      *stage.Graph
+	outputs    []stage.Output
+	artifact   image.Artifact
+	deliveries []image.Delivery
+	close      func() error
 }
 
 // assemble joins the outputs to the image or index that the sinks get.

@@ -154,3 +154,11 @@ func ExampleSinkFunc() {
 	}
 	// Output: application/vnd.oci.image.manifest.v1+json
 }
+
+// A sink that is a function says nothing of itself but its type.
+func ExampleDeliver() {
+	sink := image.SinkFunc(func(context.Context, image.Artifact) error { return nil })
+	d, err := image.Deliver(context.Background(), sink, image.Artifact{}, nil)
+	fmt.Println(d.How, err, image.SinkName(sink))
+	// Output: written <nil> image.SinkFunc
+}

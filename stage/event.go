@@ -1,9 +1,14 @@
 package stage
 
-import "time"
+import (
+	"time"
+
+	"github.com/stagewright/stagewright/image"
+)
 
 // Event is one happening of a build. The kinds are sealed: [StepStarted],
-// [StepOutput], [StepProgress], [StepFinished], [Notice].
+// [StepOutput], [StepProgress], [StepFinished], [Notice], and of the time after the last
+// step [SinkStarted], [SinkProgress], [SinkFinished].
 //
 // An executor calls Request.Progress with one event at a time, in the order in
 // which they happened; the callback must not block for long, since the build
@@ -71,11 +76,36 @@ type Notice struct {
 	Text string
 }
 
+// SinkStarted says that a sink was handed the finished image. Sinks run side by side.
+type SinkStarted struct {
+	Index int    // its number in the build's list, from 0
+	Name  string // where it writes
+	Time  time.Time
+}
+
+// SinkProgress is how far a sink has come with one blob.
+type SinkProgress struct {
+	Index int
+	Name  string
+	image.Transfer
+}
+
+// SinkFinished says what a sink did.
+type SinkFinished struct {
+	Index int
+	image.Delivery
+	Duration time.Duration
+	Err      error // nil when the image is there
+}
+
 func (StepStarted) event()  {}
 func (StepOutput) event()   {}
 func (StepProgress) event() {}
 func (StepFinished) event() {}
 func (Notice) event()       {}
+func (SinkStarted) event()  {}
+func (SinkProgress) event() {}
+func (SinkFinished) event() {}
 
 // StepReport is what there is to tell of one step after a build.
 type StepReport struct {

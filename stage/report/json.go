@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -21,6 +22,9 @@ import (
 //	finish    the fields of stage.StepReport: step, stage, platform, text, status ("run", "hit", "failed",
 //	          "canceled"), duration (nanoseconds), files, bytes; with an error also error, exit_code, signal, log
 //	notice    text
+//	sink      index, name, time: a sink begins
+//	transfer  index, name, what, done, total (bytes; no total when it is unknown)
+//	delivery  index and the fields of image.Delivery: sink, how, refs, blobs, bytes, skipped; duration (nanoseconds); with an error error
 //	done      steps, run, hit, failed, canceled, duration; the last line, written by Close
 //
 // The pieces of output of one step and stream are the whole of what it wrote when
@@ -82,6 +86,30 @@ type jsonNotice struct {
 	Text  string `json:"text"`
 }
 
+type jsonSink struct {
+	Event string    `json:"event"`
+	Index int       `json:"index"`
+	Name  string    `json:"name"`
+	Time  time.Time `json:"time"`
+}
+
+type jsonTransfer struct {
+	Event string `json:"event"`
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	What  string `json:"what"`
+	Done  int64  `json:"done"`
+	Total int64  `json:"total,omitempty"`
+}
+
+type jsonDelivery struct {
+	Event string `json:"event"`
+	Index int    `json:"index"`
+	image.Delivery
+	Duration time.Duration `json:"duration"`
+	Error    string        `json:"error,omitempty"`
+}
+
 type jsonDone struct {
 	Event    string        `json:"event"`
 	Steps    int           `json:"steps"`
@@ -113,6 +141,16 @@ func (j *jsonView) event(e stage.Event, _ time.Time) {
 		j.write(f)
 	case stage.Notice:
 		j.write(jsonNotice{"notice", e.Text})
+	case stage.SinkStarted:
+		j.write(jsonSink{"sink", e.Index, e.Name, e.Time})
+	case stage.SinkProgress:
+		j.write(jsonTransfer{"transfer", e.Index, e.Name, e.What, e.Done, e.Total})
+	case stage.SinkFinished:
+		d := jsonDelivery{Event: "delivery", Index: e.Index, Delivery: e.Delivery, Duration: e.Duration}
+		if e.Err != nil {
+			d.Error = e.Err.Error()
+		}
+		j.write(d)
 	}
 }
 

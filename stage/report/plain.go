@@ -16,6 +16,7 @@ import (
 //	#2 | compiling
 //	#2 done 1.2s (1 file, 4.1 MB)
 //	#4 [app] COPY /out/app /app: CACHED
+//	to registry ghcr.io/team/app:1.0: pushed in 800ms (2 blobs, 4.1 MB; 3 there already)
 //	4 steps in 1.3s: 2 run, 2 cached
 //
 // A step that runs a program or reads a base image is told when it starts and when
@@ -70,6 +71,9 @@ func (p *plain) event(e stage.Event, _ time.Time) {
 	case stage.Notice:
 		p.buf = append(p.buf, "note: "...)
 		p.buf = append(p.buf, escape(e.Text)...)
+		p.buf = append(p.buf, '\n')
+	case stage.SinkFinished:
+		p.buf = append(p.buf, delivered(e)...)
 		p.buf = append(p.buf, '\n')
 	}
 	p.write()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -370,3 +372,60 @@ func BenchmarkPlainOutput(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestSinks shows what sinks do in every view.
+func TestSinks(t *testing.T) {
+	events := []stage.Event{
+		stage.SinkStarted{Index: 0, Name: "registry r/app:1"},
+		stage.SinkStarted{Index: 1, Name: "OCI layout out"},
+		stage.SinkProgress{Index: 0, Name: "registry r/app:1", Transfer: image.Transfer{What: "sha256:1", Done: 1000, Total: 5000}},
+		stage.SinkFinished{Index: 1, Delivery: image.Delivery{Sink: "OCI layout out", How: "written"}, Err: errors.New("disk\nfull")},
+		stage.SinkFinished{Index: 0, Delivery: image.Delivery{Sink: "registry r/app:1", How: "pushed", Blobs: 1, Bytes: 5000, Skipped: 2}, Duration: time.Second},
+	}
+	show := func(make func(io.Writer) *Renderer) string {
+		var out strings.Builder
+		r := make(&out)
+		r.now = newClock().now
+		for _, e := range events {
+			r.Event(e)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	plain := show(Plain)
+	for _, want := range []string{
+		"to OCI layout out: FAILED 0ms: disk\\nfull\n",
+		"to registry r/app:1: pushed in 1.0s (1 blob, 5.0 kB; 2 there already)\n",
+	} {
+		if !strings.Contains(plain, want) {
+			t.Errorf("plain lacks %q:\n%s", want, plain)
+		}
+	}
+	lines := show(JSON)
+	for _, want := range []string{
+		`{"event":"sink","index":1,"name":"OCI layout out",`,
+		`{"event":"transfer","index":0,"name":"registry r/app:1","what":"sha256:1","done":1000,"total":5000}`,
+		`{"event":"delivery","index":1,"sink":"OCI layout out","how":"written","duration":0,"error":"disk\nfull"}`,
+		`{"event":"delivery","index":0,"sink":"registry r/app:1","how":"pushed","blobs":1,"bytes":5000,"skipped":2,"duration":1000000000}`,
+	} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("json lacks %s:\n%s", want, lines)
+		}
+	}
+	term := &fakeTerminal{columns: 80, rows: 24}
+	clock := newClock()
+	r := Terminal(term, term.size)
+	r.tick, r.now = 0, clock.now
+	seen := ""
+	for _, e := range events {
+		clock.advance(time.Second)
+		r.Event(e)
+		seen += term.String()
+	}
+	r.Close()
+	if !strings.Contains(seen, "to registry r/app:1 sha256:1 1.0 kB of 5.0 kB") || !strings.Contains(term.String(), "pushed in 1.0s") || len(term.unknown) > 0 {
+		t.Errorf("terminal:\n%s\nat the end\n%s\n%v", seen, term, term.unknown)
+	}
+}

@@ -143,3 +143,36 @@ func firstLine(text string) string {
 	}
 	return line
 }
+
+// delivered is what a sink did, in one line.
+func delivered(e stage.SinkFinished) string {
+	where := "to " + escape(e.Sink) + ": "
+	if e.Err != nil {
+		return where + "FAILED " + formatDuration(e.Duration) + ": " + escape(e.Err.Error())
+	}
+	text := where + escape(e.How) + " in " + formatDuration(e.Duration)
+	var parts []string
+	if e.Blobs > 0 {
+		word := " blobs, "
+		if e.Blobs == 1 {
+			word = " blob, "
+		}
+		parts = append(parts, strconv.Itoa(e.Blobs)+word+formatBytes(e.Bytes))
+	}
+	if e.Skipped > 0 {
+		parts = append(parts, strconv.Itoa(e.Skipped)+" there already")
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, "; ") + ")"
+	}
+	return text
+}
+
+// transferred is how far something counted in bytes has come.
+func transferred(what string, done, total int64) string {
+	text := what + " " + formatBytes(done)
+	if total > 0 {
+		text += " of " + formatBytes(total)
+	}
+	return text
+}

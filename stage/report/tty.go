@@ -44,12 +44,21 @@ type screen struct {
 	out     io.Writer
 	size    func() (columns, rows int)
 	running []*screenStep // in the order in which they started
+	sinks   []*screenSink
 	began   time.Time
 	ran     int
 	hits    int
 	ended   []string // lines that are to stay and have not been written
 	drawn   []string // the lines of the picture that is on the terminal
 	last    time.Time
+}
+
+// screenSink is a sink at work.
+type screenSink struct {
+	index    int
+	start    time.Time
+	text     string
+	progress string
 }
 
 type screenStep struct {
@@ -77,14 +86,19 @@ func (v *screen) event(e stage.Event, now time.Time) {
 		})
 	case stage.StepProgress:
 		s := v.find(e.Step, now)
-		s.progress = e.What + " " + formatBytes(e.Done)
-		if e.Total > 0 {
-			s.progress += " of " + formatBytes(e.Total)
-		}
+		s.progress = transferred(e.What, e.Done, e.Total)
 	case stage.StepFinished:
 		v.finished(e)
 	case stage.Notice:
 		v.ended = append(v.ended, "note: "+escape(e.Text))
+	case stage.SinkStarted:
+		v.sinks = append(v.sinks, &screenSink{index: e.Index, start: now, text: "to " + escape(e.Name)})
+	case stage.SinkProgress:
+		if at := v.sink(e.Index); at >= 0 {
+			v.sinks[at].progress = transferred(e.What, e.Done, e.Total)
+		}
+	case stage.SinkFinished:
+		v.delivered(e)
 	}
 	// A build of many short steps must not wait for the terminal: what comes soon
 	// after a picture is in the next one, which the ticker or Close draws.
@@ -102,6 +116,23 @@ func (v *screen) find(step *stage.Step, now time.Time) *screenStep {
 	s := &screenStep{step: step, start: now, text: title(step)}
 	v.running = append(v.running, s)
 	return s
+}
+
+// sink finds a sink that works, or -1.
+func (v *screen) sink(index int) int {
+	return slices.IndexFunc(v.sinks, func(s *screenSink) bool { return s.index == index })
+}
+
+func (v *screen) delivered(e stage.SinkFinished) {
+	if at := v.sink(e.Index); at >= 0 {
+		v.sinks = slices.Delete(v.sinks, at, at+1)
+	}
+	width, _ := v.columns()
+	line := fit(clock(e.Duration)+delivered(e), width)
+	if e.Err != nil {
+		line = "\x1b[1;31m" + line + "\x1b[0m"
+	}
+	v.ended = append(v.ended, line)
 }
 
 // title is a step in one line.
@@ -168,6 +199,12 @@ func (v *screen) picture(now time.Time, width, height int) []string {
 		if below != "" && len(list)+len(v.running)-i <= room {
 			list = append(list, fit(indent+escape(below), width))
 		}
+	}
+	for _, s := range v.sinks {
+		if len(list) >= room {
+			break
+		}
+		list = append(list, fit(clock(now.Sub(s.start))+s.text+" "+escape(s.progress), width))
 	}
 	return append(list, fit(fmt.Sprintf("%s%d run, %d cached", clock(now.Sub(v.began)), v.ran, v.hits), width))
 }
