@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
@@ -161,4 +162,37 @@ func ExampleDeliver() {
 	d, err := image.Deliver(context.Background(), sink, image.Artifact{}, nil)
 	fmt.Println(d.How, err, image.SinkName(sink))
 	// Output: written <nil> image.SinkFunc
+}
+
+// A bill of materials that belongs to an image: a registry lists it as a referrer of that image.
+func ExampleNewAttachment() {
+	img, err := image.New(image.Spec{File: image.File{OS: "linux", Architecture: "amd64"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, subject, err := image.Artifact{Image: img}.Manifest()
+	if err != nil {
+		log.Fatal(err)
+	}
+	sbom, err := image.NewAttachment(image.Attachment{
+		ArtifactType: "application/spdx+json",
+		Subject:      subject,
+		Files:        []image.AttachedFile{{Name: "sbom.json", MediaType: "application/spdx+json", Data: []byte(`{"spdxVersion":"SPDX-2.3"}`)}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	m, err := sbom.Manifest()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.ArtifactType, m.Subject.Digest == subject.Digest, m.Layers[0].Annotations["org.opencontainers.image.title"])
+	// Output: application/spdx+json true sbom.json
+}
+
+// What has the form of an image and is none is told by the media type of its config.
+func ExampleIsContainerConfig() {
+	chart := types.MediaType("application/vnd.cncf.helm.config.v1+json")
+	fmt.Println(image.IsContainerConfig(types.OCIConfigJSON), image.IsContainerConfig(chart))
+	// Output: true false
 }

@@ -40,12 +40,11 @@ type Spec struct {
 //
 // The media types of the base's layers become those of the family in MediaTypes; digests and bytes stay as they are.
 func New(s Spec) (v1.Image, error) {
-	img := &lazyImage{mediaType: types.OCIManifestSchema1}
-	manifest := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Layers: []v1.Descriptor{}, Annotations: s.Annotations}
-	configType := types.OCIConfigJSON
+	img := &lazyImage{mediaType: types.OCIManifestSchema1, configType: types.OCIConfigJSON}
 	if s.MediaTypes == Docker {
-		img.mediaType, manifest.MediaType, configType = types.DockerManifestSchema2, types.DockerManifestSchema2, types.DockerConfigJSON
+		img.mediaType, img.configType = types.DockerManifestSchema2, types.DockerConfigJSON
 	}
+	manifest := v1.Manifest{SchemaVersion: 2, MediaType: img.mediaType, Layers: []v1.Descriptor{}, Annotations: s.Annotations}
 	if s.Base != nil {
 		if err := img.addBase(s.Base, s.MediaTypes, &manifest); err != nil {
 			return nil, fmt.Errorf("image: base: %w", err)
@@ -69,7 +68,7 @@ func New(s Spec) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	manifest.Config = v1.Descriptor{MediaType: configType, Size: int64(len(img.config)), Digest: img.configName}
+	manifest.Config = v1.Descriptor{MediaType: img.configType, Size: int64(len(img.config)), Digest: img.configName}
 	if img.manifest, img.digest, err = encodeManifest(manifest); err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
@@ -95,6 +94,7 @@ type lazyImage struct {
 	manifest   []byte
 	digest     v1.Hash
 	config     []byte
+	configType types.MediaType
 	configName v1.Hash
 	layers     []v1.Layer
 	digests    []v1.Hash // of layers
@@ -221,12 +221,8 @@ func (i *lazyImage) find(in []v1.Hash, h v1.Hash, what string) (v1.Layer, error)
 }
 
 func (i *lazyImage) configLayer() v1.Layer {
-	mt := types.OCIConfigJSON
-	if i.mediaType == types.DockerManifestSchema2 {
-		mt = types.DockerConfigJSON
-	}
 	return NewLayer(LayerInfo{
-		Digest: i.configName, DiffID: i.configName, Size: int64(len(i.config)), MediaType: mt,
+		Digest: i.configName, DiffID: i.configName, Size: int64(len(i.config)), MediaType: i.configType,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(i.config)), nil },
 	})
 }

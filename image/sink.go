@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -63,7 +64,9 @@ func (a Artifact) Digest() (v1.Hash, error) {
 	return d.Digest()
 }
 
-// Manifest returns the bytes of the manifest or of the index, and the descriptor that refers to them.
+// Manifest returns the bytes of the manifest or of the index, and the descriptor that refers to them. The descriptor of what is no
+// container image (see [NewAttachment]) has its ArtifactType, or the media type of its config where it has none, as the listing of
+// referrers wants it (OCI distribution specification, "Listing Referrers").
 func (a Artifact) Manifest() ([]byte, v1.Descriptor, error) {
 	d, err := a.described()
 	if err != nil {
@@ -81,5 +84,32 @@ func (a Artifact) Manifest() ([]byte, v1.Descriptor, error) {
 	if err != nil {
 		return nil, v1.Descriptor{}, fmt.Errorf("reading a manifest: %w", err)
 	}
-	return raw, v1.Descriptor{MediaType: mt, Digest: digest, Size: int64(len(raw))}, nil
+	kind, err := artifactType(raw)
+	if err != nil {
+		return nil, v1.Descriptor{}, fmt.Errorf("manifest %s: %w", digest, err)
+	}
+	return raw, v1.Descriptor{MediaType: mt, Digest: digest, Size: int64(len(raw)), ArtifactType: kind}, nil
+}
+
+// artifactType tells what a manifest is of, empty for a container image or an index of them.
+func artifactType(manifest []byte) (string, error) {
+	var m struct {
+		ArtifactType string `json:"artifactType"`
+		Config       struct {
+			MediaType types.MediaType `json:"mediaType"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return "", err
+	}
+	if m.ArtifactType == "" && !IsContainerConfig(m.Config.MediaType) {
+		return string(m.Config.MediaType), nil
+	}
+	return m.ArtifactType, nil
+}
+
+// IsContainerConfig reports whether a manifest whose config has the media type is that of a container image, and not of an artifact
+// that uses the same form. The first builders of Docker wrote application/octet-stream.
+func IsContainerConfig(mt types.MediaType) bool {
+	return mt.IsConfig() || mt == "" || mt == "application/octet-stream"
 }

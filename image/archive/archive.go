@@ -81,6 +81,11 @@ func (s *sink) write(ctx context.Context, a image.Artifact) error {
 			return err
 		}
 	}
+	if s.docker && a.Image != nil {
+		if err := content.Container(a.Image); err != nil {
+			return fmt.Errorf("%w; docker load takes images alone, write an OCI archive or push to a registry", err)
+		}
+	}
 	blobs, d, err := content.Collect(ctx, a)
 	if err != nil {
 		return err

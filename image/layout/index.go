@@ -62,12 +62,9 @@ func readIndex(dir string) (*index, error) {
 // put adds rows, each in the place of the first row for the same name.
 func (x *index) put(rows []v1.Descriptor) error {
 	for _, d := range rows {
-		same := func(o v1.Descriptor) bool { return content.SameRow(o.Annotations, d.Annotations) }
-		if d.Annotations == nil {
-			same = unnamed
-			if n := countFunc(x.descs, unnamed); n > 1 {
-				return fmt.Errorf("it has %d images without a name, and it is not clear which to replace; give the image a name", n)
-			}
+		same := func(o v1.Descriptor) bool { return content.SameRow(o, d) }
+		if n := countFunc(x.descs, same); content.Unnamed(d) && d.ArtifactType == "" && n > 1 {
+			return fmt.Errorf("it has %d images without a name, and it is not clear which to replace; give the image a name", n)
 		}
 		b, err := json.Marshal(d)
 		if err != nil {
@@ -78,7 +75,7 @@ func (x *index) put(rows []v1.Descriptor) error {
 			x.rows, x.descs = append(x.rows, b), append(x.descs, d)
 			continue
 		}
-		if x.descs[at].Digest != d.Digest || !unnamed(d) || !unnamed(x.descs[at]) {
+		if x.descs[at].Digest != d.Digest || !content.Unnamed(d) {
 			x.rows[at] = b
 		}
 		x.descs[at] = d
@@ -89,10 +86,6 @@ func (x *index) put(rows []v1.Descriptor) error {
 		}
 	}
 	return nil
-}
-
-func unnamed(d v1.Descriptor) bool {
-	return d.Annotations[content.ImageName] == "" && d.Annotations[content.RefName] == ""
 }
 
 func countFunc[T any](s []T, f func(T) bool) (n int) {

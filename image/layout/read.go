@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,7 +17,8 @@ import (
 var ErrNotFound = errors.New("no such image in the layout")
 
 // Read returns the image or index that the layout in the directory path has under the name ref. The name is a whole name as for
-// `docker tag`, a tag as skopeo takes it, or a digest; empty means the only row of the layout.
+// `docker tag`, a tag as skopeo takes it, or a digest; empty means the only row of the layout, or the only one of an image beside those
+// of artifacts that belong to it.
 //
 // The manifest is read and verified at once, the config when it is first needed, and a layer when it is opened: its reader fails at
 // its end when the bytes are not those of its digest. Errors wrap [ErrNotLayout], [ErrNotFound] or [*image.ContentError].
@@ -61,8 +63,11 @@ func read(path, ref string) (image.Artifact, error) {
 
 func (x *index) find(ref string) (v1.Descriptor, error) {
 	if ref == "" {
-		if len(x.descs) == 1 {
-			return x.descs[0], nil
+		images := slices.DeleteFunc(slices.Clone(x.descs), func(d v1.Descriptor) bool { return d.ArtifactType != "" })
+		for _, only := range [][]v1.Descriptor{x.descs, images} {
+			if len(only) == 1 {
+				return only[0], nil
+			}
 		}
 		return v1.Descriptor{}, fmt.Errorf("%w: it has %d images (%s), so a name is needed", ErrNotFound, len(x.descs), x.names())
 	}

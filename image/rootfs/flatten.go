@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagewright/stagewright/image/internal/content"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
 )
@@ -29,6 +30,9 @@ type layer struct {
 
 // flatten unpacks the layers of an image into temporary files in dir.
 func flatten(ctx context.Context, img v1.Image, dir string) (_ *flat, err error) {
+	if err := content.Container(img); err != nil {
+		return nil, err
+	}
 	layers, err := img.Layers()
 	if err != nil {
 		return nil, err
@@ -60,7 +64,7 @@ func (f *flat) add(ctx context.Context, l v1.Layer, dir string) error {
 	}
 	defer rc.Close()
 	w := bufio.NewWriterSize(file, 1<<20)
-	index, err := layertar.Read(io.TeeReader(&reader{ctx, rc}, w), layertar.Limits{})
+	index, err := layertar.Read(io.TeeReader(content.NewReader(ctx, rc), w), layertar.Limits{})
 	if err != nil {
 		return err
 	}
@@ -77,19 +81,6 @@ func (f *flat) add(ctx context.Context, l v1.Layer, dir string) error {
 	f.layers[len(f.layers)-1].open = index.Opener(file)
 	f.root, err = index.Apply(f.root)
 	return err
-}
-
-// reader stops with the context.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // open finds the bytes of a file in the layers.

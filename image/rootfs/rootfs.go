@@ -221,7 +221,7 @@ func collect(ctx context.Context, a image.Artifact, temp string, give func(below
 	}
 	seen := map[string]bool{}
 	for _, d := range m.Manifests {
-		if d.Platform == nil || !d.MediaType.IsImage() {
+		if d.Platform == nil || !d.MediaType.IsImage() || d.ArtifactType != "" {
 			continue // what belongs to an image and is none
 		}
 		img, err := a.Index.Image(d.Digest)

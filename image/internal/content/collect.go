@@ -134,13 +134,17 @@ func (b Blob) Copy(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, &ctxReader{ctx, vr})
+	_, err = io.Copy(w, NewReader(ctx, vr))
 	return err
 }
 
+// NewReader returns a reader of r that fails with the cause of ctx once that has ended. It is looked at before each read: a read that
+// is under way is not interrupted.
+func NewReader(ctx context.Context, r io.Reader) io.Reader { return &ctxReader{ctx, r} }
+
 // ctxReader stops between two reads when its context has ended.
 type ctxReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Copy
+	ctx context.Context //nolint:containedctx // lives as long as what is read
 	r   io.Reader
 }
 

@@ -72,11 +72,22 @@ func Rows(d v1.Descriptor, names []Name) []v1.Descriptor {
 	return rows
 }
 
+// Unnamed reports whether a row has no name.
+func Unnamed(d v1.Descriptor) bool {
+	return d.Annotations[ImageName] == "" && d.Annotations[RefName] == ""
+}
+
 // SameRow reports whether two rows are for one name, so that writing one replaces the other. A row that gives the tag alone, as skopeo
-// writes it, is met by any name with that tag, because that is how its reader would look for it.
-func SameRow(a, b map[string]string) bool {
-	if a[ImageName] != "" && b[ImageName] != "" {
-		return a[ImageName] == b[ImageName]
+// writes it, is met by any name with that tag, because that is how its reader would look for it. Of rows without a name, those of images
+// replace each other; an artifact that is no image stands beside them, and replaces itself alone.
+func SameRow(a, b v1.Descriptor) bool {
+	switch {
+	case Unnamed(a) != Unnamed(b):
+		return false
+	case Unnamed(a) && (a.ArtifactType != "" || b.ArtifactType != ""):
+		return a.Digest == b.Digest
+	case a.Annotations[ImageName] != "" && b.Annotations[ImageName] != "":
+		return a.Annotations[ImageName] == b.Annotations[ImageName]
 	}
-	return a[RefName] == b[RefName]
+	return a.Annotations[RefName] == b.Annotations[RefName]
 }

@@ -18,7 +18,7 @@ func HostPlatform() platform.Platform {
 }
 
 // Platforms lists the images of an index that say, or leave open, what they run on, in its order. Attestations, whose platform is
-// unknown/unknown, are left out.
+// unknown/unknown, and artifacts that are no images are left out.
 func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) {
 	m, err := idx.IndexManifest()
 	if err != nil {
@@ -28,7 +28,7 @@ func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) 
 	var have []platform.Platform
 	for _, d := range m.Manifests {
 		p := d.Platform
-		if !d.MediaType.IsImage() || p != nil && p.OS == "unknown" {
+		if !d.MediaType.IsImage() || d.ArtifactType != "" || p != nil && p.OS == "unknown" {
 			continue
 		}
 		if p == nil {

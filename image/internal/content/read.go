@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,7 +44,7 @@ func NewImage(src Source, d v1.Descriptor, raw []byte) (v1.Image, error) {
 		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
 	if m.Config.Digest == (v1.Hash{}) {
-		return nil, fmt.Errorf("manifest %s: it names no config, so it is not the manifest of a container image", d.Digest)
+		return nil, fmt.Errorf("manifest %s: it names no config, so it is neither a container image nor an artifact", d.Digest)
 	}
 	for _, l := range m.Layers {
 		if l.Size < 0 || l.Digest == (v1.Hash{}) {
@@ -88,13 +89,25 @@ type storedImage struct {
 	config []byte // nil until read
 }
 
-// Prepare reads the config under a context; every later use of it needs none.
+// Prepare makes sure that img is a container image and reads its config under a context; every later use of it needs none.
 func Prepare(ctx context.Context, img v1.Image) error {
+	if err := Container(img); err != nil {
+		return err
+	}
 	if s, ok := img.(*storedImage); ok {
 		_, err := s.readConfig(ctx)
 		return err
 	}
 	return nil
+}
+
+// Container fails when img is an artifact of another kind: what belongs to an image and cannot be run.
+func Container(img v1.Image) error {
+	m, err := img.Manifest()
+	if err != nil || image.IsContainerConfig(m.Config.MediaType) {
+		return err
+	}
+	return fmt.Errorf("it is no container image but an artifact of type %q", cmp.Or(m.ArtifactType, string(m.Config.MediaType)))
 }
 
 func (s *storedImage) readConfig(ctx context.Context) ([]byte, error) {
@@ -137,7 +150,15 @@ func (s *storedImage) ConfigFile() (*v1.ConfigFile, error) {
 	return v1.ParseConfigFile(bytes.NewReader(b))
 }
 
+// diffIDs are those that the config has. The blobs of an artifact that is no image are their own.
 func (s *storedImage) diffIDs() ([]v1.Hash, error) {
+	if !image.IsContainerConfig(s.manifest.Config.MediaType) {
+		ids := make([]v1.Hash, len(s.manifest.Layers))
+		for n, d := range s.manifest.Layers {
+			ids[n] = d.Digest
+		}
+		return ids, nil
+	}
 	f, err := image.FileOf(s)
 	if err != nil {
 		return nil, err
