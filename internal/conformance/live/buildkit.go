@@ -17,6 +17,7 @@ import (
 	"github.com/tonistiigi/fsutil"
 
 	"github.com/stagewright/stagewright/internal/conformance"
+	"github.com/stagewright/stagewright/internal/conformance/live/buildkitd"
 )
 
 // buildError is a build that BuildKit refused or failed at.
@@ -26,8 +27,8 @@ func (e *buildError) Error() string { return e.message }
 
 // build builds a case, which was written to dir, and returns its images, one a platform; they are valid as long as out is there. The error is
 // a *buildError when BuildKit says so.
-func (d *daemon) build(ctx context.Context, c *conformance.Case, dir, out string) ([]v1.Image, error) {
-	conn, err := client.New(ctx, d.address())
+func build(ctx context.Context, d *buildkitd.Daemon, c *conformance.Case, dir, out string) ([]v1.Image, error) {
+	conn, err := client.New(ctx, d.Address())
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stagewright/stagewright/internal/conformance"
+	"github.com/stagewright/stagewright/internal/conformance/live/buildkitd"
 )
 
 var (
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // bench is what all cases share.
 type bench struct {
-	daemon  *daemon
+	daemon  *buildkitd.Daemon
 	server  *conformance.Server
 	builder *conformance.Builder
 	dumper  *conformance.Dumper
@@ -76,12 +77,12 @@ func newBench(t *testing.T) *bench {
 	} else if dir, err = filepath.Abs(dir); err != nil {
 		t.Fatal(err)
 	}
-	d, err := startDaemon(ctx, dir, *keep != "")
+	d, err := buildkitd.Start(ctx, dir, *keep != "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if *keep == "" {
-		t.Cleanup(d.stop)
+		t.Cleanup(d.Stop)
 	}
 	if err := addDebian(ctx, filepath.Join(dir, "debian"), bases); err != nil {
 		t.Logf("cases of Debian's programs are skipped: %v", err)
@@ -90,7 +91,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := serve(d.registry, handler)
+	registry, err := serve(d.Registry(), handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func (b *bench) compareOurs(t *testing.T, c *conformance.Case, dir string, their
 
 // buildKit is BuildKit's result of a case.
 func (b *bench) buildKit(ctx context.Context, c *conformance.Case, dir, out string) (*conformance.Dump, error) {
-	images, err := b.daemon.build(ctx, c, dir, out)
+	images, err := build(ctx, b.daemon, c, dir, out)
 	if refused := (*buildError)(nil); errors.As(err, &refused) {
 		return &conformance.Dump{Failure: refused.message}, nil
 	}
