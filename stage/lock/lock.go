@@ -77,10 +77,12 @@ type SyntaxError struct {
 	Err  error
 }
 
+// Error names the file and the line, what is wrong there, and how to go on.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d: %v; restore the file from version control, or remove it to resolve everything anew", e.File, e.Line, e.Err)
 }
 
+// Unwrap returns what is wrong with the line.
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
 // Open reads the lock file at path. One that does not exist is empty, and made by Save.

@@ -32,6 +32,7 @@ type MissingError struct {
 	Platform platform.Platform
 }
 
+// Error names the reference, the platform and the file, and the mode that adds the entry.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s for %s is not in the lock file %s, which is frozen; build once in the mode lock.Add, and keep the file that it writes", e.Ref, e.Platform, e.File)
 }

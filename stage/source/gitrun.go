@@ -30,6 +30,7 @@ type GitError struct {
 	Err    error
 }
 
+// Error names the source and the command of git, with what git said, and what to do where that is known.
 func (e *GitError) Error() string {
 	msg := fmt.Sprintf("%s: git %s: %v", e.Source, e.Op, e.Err)
 	if e.Output != "" {
@@ -49,6 +50,7 @@ func (e *GitError) Error() string {
 	return msg
 }
 
+// Unwrap returns why the command failed: an *exec.ExitError when it ran.
 func (e *GitError) Unwrap() error { return e.Err }
 
 // gitCall is one call of git.

@@ -243,6 +243,7 @@ type ChecksumError struct {
 	Got    string
 }
 
+// Error names the source and both checksums.
 func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%s has the checksum %s, but %s was asked for: it changed, or is not what was meant; nothing of it was kept", e.Source, e.Got, e.Want)
 }
@@ -253,6 +254,7 @@ type StatusError struct {
 	Status int    // of the HTTP response
 }
 
+// Error names the source and the status, and for the usual ones what to do.
 func (e *StatusError) Error() string {
 	fix := ""
 	switch e.Status {

@@ -140,6 +140,7 @@ type Failure struct {
 	Reason      string
 }
 
+// Error names the stage of the start, the system call and its path, and the errno.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("%s: %s %s: %v", f.Stage, f.Op, f.Path, f.Errno)
 }
