@@ -28,7 +28,7 @@ const (
 //	copy     parent unless it is independent, destination, owner, modes and all else that is asked,
 //	         then for each source path: of a step its key and the path, of a local source the
 //	         name and key digest of each file that it selects
-//	run      parent, argv, script, its place, env, dir, user, network, names of further hosts, input,
+//	run      parent, argv, script, its place, compatible, env, dir, user, network, names of further hosts, input,
 //	         allowed exit codes, whether its output is kept, each mount without its contents if a cache,
 //	         a secret or an agent, epoch
 //	others   parent and the operation's fields

@@ -470,6 +470,9 @@ func TestGitSubmoduleRemotes(t *testing.T) {
 
 // TestGitCancel: with the context git's helpers end too, which do the transfer.
 func TestGitCancel(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("the program git is not installed")
+	}
 	w := newWorld(t)
 	asked, over := make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -487,7 +490,7 @@ func TestGitCancel(t *testing.T) {
 	select {
 	case <-asked:
 	case err := <-done:
-		t.Skipf("git does not ask: %v", err)
+		t.Fatalf("git does not ask the server: %v", err)
 	}
 	cancel()
 	<-over
