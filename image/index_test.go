@@ -81,7 +81,7 @@ func TestNewIndexRefusesWhatCannotBe(t *testing.T) {
 	for want, children := range map[string][]image.Child{
 		"no image given":                             nil,
 		"child 2 of 2 has no image":                  {{Image: a}, {}},
-		"children 1 and 2 are both for linux/amd64":  {{Image: a}, {Image: b}},
+		"both for linux/amd64; a reader could only":  {{Image: a}, {Image: b}},
 		"child 1 of 1: its config names no platform": {{Image: imagetest.Make(t, image.Spec{})}},
 	} {
 		if _, err := image.NewIndex(children, nil); err == nil || !strings.Contains(err.Error(), want) {
