@@ -40,7 +40,10 @@ type Options struct {
 	// Labels are set on the image, last; they are in no history.
 	Labels map[string]string
 	// Annotations are set on the manifest of each image, IndexAnnotations on the index of
-	// several platforms; what an image is, Labels say in its configuration.
+	// several platforms; what an image is, Labels say in its configuration. Where they are
+	// known, the build sets org.opencontainers.image.base.name and base.digest (of a base
+	// image out of a registry), created (with an Epoch), source and revision (of a git
+	// context) itself; an empty value here leaves one out.
 	Annotations, IndexAnnotations map[string]string
 	// MediaTypes is the family of media types of manifests: image.OCI, which is zero, or
 	// image.Docker, which has no annotations.
@@ -113,7 +116,7 @@ func FS(fsys fs.FS) stage.FSSource { return stage.FS(fsys) }
 // sinks, all of them with the sink's name, and the context's. A sink that fails does
 // not stop the others. After an error the cache is as good as before.
 func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
-	g, b, err := compile(ctx, target, o)
+	g, b, err := compile(ctx, target, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +151,7 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 // Plan tells for each step of a build whether it would run or is in the cache.
 // Nothing runs, and no sink is written to.
 func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedStep, error) {
-	g, b, err := compile(ctx, target, o)
+	g, b, err := compile(ctx, target, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -175,14 +178,15 @@ func (b *builder) request(o Options) stage.Request {
 	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, Progress: o.Progress}
 }
 
-func compile(ctx context.Context, target stage.Stage, o Options) (*stage.Graph, *builder, error) {
+// compile makes the graph and what evaluates it. It fills in what the options leave open.
+func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, *builder, error) {
 	for i, sink := range o.Sinks {
 		if sink == nil {
 			return nil, nil, fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
 		}
 	}
 	b := &builder{executor: o.Executor}
-	g, err := b.compile(ctx, target, &o)
+	g, err := b.compile(ctx, target, o)
 	if err == nil && b.executor == nil {
 		err = b.local(o)
 	}
@@ -250,7 +254,7 @@ func (b *builder) openStore(o *Options) error {
 }
 
 // local makes the default executor.
-func (b *builder) local(o Options) error {
+func (b *builder) local(o *Options) error {
 	if o.Epoch.IsZero() {
 		epoch, err := sourceDateEpoch(os.Getenv("SOURCE_DATE_EPOCH"))
 		if err != nil {

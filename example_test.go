@@ -81,3 +81,27 @@ func Example_seed() {
 	// EXPOSE [8080/tcp]
 	// CMD ["./main"]
 }
+
+// Where the context is a git repository, the commit of its files is known, and is in the
+// image's annotations.
+func ExampleResult_annotations() {
+	res, err := stagewright.Build(context.Background(), stage.Scratch().File("/motd", "hello\n"), stagewright.Options{
+		Store:       cache.NewMemory(),
+		Annotations: map[string]string{"org.opencontainers.image.title": "greeting"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer res.Close()
+	img, err := res.Image()
+	if err != nil {
+		panic(err)
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		panic(err)
+	}
+	_, ok := stage.ContextOrigin(res.Result)
+	fmt.Println(m.Annotations, ok)
+	// Output: map[org.opencontainers.image.title:greeting] false
+}

@@ -29,9 +29,13 @@ type Result struct {
 // assemble joins the outputs to the image or index that the sinks get.
 func (r *Result) assemble(o Options) error {
 	r.outputs = slices.Clone(r.Result.Outputs())
-	for i := range r.outputs {
+	origin := o.originAnnotations(r.Result)
+	bases := make([]map[string]string, len(r.outputs))
+	for i, out := range r.outputs {
+		var base map[string]string
+		base, bases[i] = baseAnnotations(r.graph, out.Target)
 		var err error
-		if r.outputs[i].Image, err = o.manifest(r.outputs[i].Image); err != nil {
+		if r.outputs[i].Image, err = o.manifest(out.Image, annotate(base, origin)); err != nil {
 			return err
 		}
 	}
@@ -43,7 +47,7 @@ func (r *Result) assemble(o Options) error {
 	for i, out := range r.outputs {
 		children[i] = image.Child{Image: out.Image, Platform: out.Platform}
 	}
-	index, err := image.NewIndex(children, o.IndexAnnotations)
+	index, err := image.NewIndex(children, o.indexAnnotations(annotate(common(bases), origin)))
 	r.artifact.Index = index
 	return err
 }

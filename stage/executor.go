@@ -112,6 +112,28 @@ func OutputOf(r Result, step int) (RunOutput, error) {
 	return k.RunOutput(step)
 }
 
+// Origin is where a build context came from.
+type Origin struct {
+	URL      string // of the git repository, without credentials
+	Revision string // the commit, in hexadecimal
+}
+
+// OriginKeeper is implemented by results of executors that know where a context came
+// from. Use [ContextOrigin].
+type OriginKeeper interface {
+	ContextOrigin() (Origin, bool)
+}
+
+// ContextOrigin returns the commit that the files of the build context have; false when
+// the context is no git repository, when no step uses it, and when the executor cannot
+// tell.
+func ContextOrigin(r Result) (Origin, bool) {
+	if k, ok := r.(OriginKeeper); ok {
+		return k.ContextOrigin()
+	}
+	return Origin{}, false
+}
+
 // PlannedStep is what an executor would do with a step.
 type PlannedStep struct {
 	Step   *Step

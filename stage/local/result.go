@@ -37,6 +37,15 @@ func (r *result) Close() error {
 	return r.s.close()
 }
 
+// ContextOrigin tells the commit of a git context. See stage.ContextOrigin.
+func (r *result) ContextOrigin() (stage.Origin, bool) {
+	git := r.s.sources.origin
+	if git == nil {
+		return stage.Origin{}, false
+	}
+	return stage.Origin{URL: git.Remote(), Revision: git.Commit()}, true
+}
+
 // Files returns the files after a step as an fs.FS. Bytes are found when a file
 // is opened.
 func (r *result) Files(step int) (fs.FS, error) {

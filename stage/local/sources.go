@@ -20,6 +20,7 @@ import (
 type sources struct {
 	uses   map[slot]*localSource
 	opened map[string]source.Files // by what they are, each once
+	origin *source.GitFiles        // the context, when it is a git repository that some step uses
 }
 
 // slot is one use of a source by one step: the source of a copy, or that of the
@@ -66,6 +67,9 @@ func (s *session) openSources(ctx context.Context) (src *sources, err error) {
 		if err != nil {
 			errs = append(errs, use.step.Fail(err, ""))
 			continue
+		}
+		if git, ok := files.(*source.GitFiles); ok && use.context {
+			src.origin = git
 		}
 		name = fmt.Sprint(name, keep)
 		l := byName[name]

@@ -121,6 +121,19 @@ func (g *GitFiles) Commit() string {
 	return g.commit
 }
 
+// Remote is the address of the repository, without user and password where it is a URL of
+// http or https.
+func (g *GitFiles) Remote() string {
+	u, err := url.Parse(g.want.Remote)
+	if err != nil || u.User == nil {
+		return g.want.Remote
+	}
+	if _, has := u.User.Password(); has || u.Scheme != "ssh" {
+		u.User = nil
+	}
+	return u.String()
+}
+
 // List implements [Files]. Errors: *[GitError] of what git could not do,
 // *[ChecksumError], *[LimitError], the context's.
 func (g *GitFiles) List(ctx context.Context) ([]Entry, error) {
