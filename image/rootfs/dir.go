@@ -128,7 +128,7 @@ func (w *writer) meta(p string, n *tree.Node) error {
 		}
 	}
 	if n.Kind() == tree.Symlink {
-		return nil
+		return w.linkTime(p, m.Mtime)
 	}
 	if err := w.attributes(p, m); err != nil {
 		return err

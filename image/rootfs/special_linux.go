@@ -35,6 +35,18 @@ func (w *writer) special(p string, n *tree.Node) error {
 	return err
 }
 
+// linkTime sets the time of a symbolic link, which os.Root can only follow.
+func (w *writer) linkTime(p string, mtime int64) error {
+	dir, name := filepath.Split(p)
+	at, err := w.root.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	t := unix.NsecToTimespec(mtime)
+	return unix.UtimesNanoAt(int(at.Fd()), name, []unix.Timespec{t, t}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
 // attributes sets the extended attributes of what is no link. It is not opened for reading,
 // which does things to a device.
 func (w *writer) attributes(p string, m tree.Meta) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -45,6 +46,27 @@ func TestDevicesAreNotOpened(t *testing.T) {
 		n, err := unix.Getxattr(filepath.Join(to, name), "trusted.note", value)
 		if err = errors.Join(err, unix.Lstat(filepath.Join(to, name), &st)); err != nil || string(value[:max(n, 0)]) != "yes" || st.Mode&0o7777 != 0o640 {
 			t.Errorf("%s: attribute %q, mode %o, %v", name, value[:max(n, 0)], st.Mode, err)
+		}
+	}
+}
+
+// TestLinkTimes: a link has the time that the image says, not its target's and not that of the writing.
+func TestLinkTimes(t *testing.T) {
+	layer := tarOf(t,
+		tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644, ModTime: time.Unix(1000, 0)},
+		tar.Header{Typeflag: tar.TypeSymlink, Name: "dir/link", Linkname: "../file", ModTime: time.Unix(2000, 0)},
+		tar.Header{Typeflag: tar.TypeSymlink, Name: "dir/dangling", Linkname: "/nowhere", ModTime: time.Unix(3000, 0)},
+	)
+	img := imagetest.Make(t, image.Spec{File: imagetest.File("linux", "amd64"), Layers: []v1.Layer{static.NewLayer(layer, types.OCIUncompressedLayer)}})
+	to := filepath.Join(t.TempDir(), "out")
+	imagetest.Write(t, rootfs.Dir(to), image.Artifact{Image: img})
+	for name, want := range map[string]int64{"file": 1000, "dir/link": 2000, "dir/dangling": 3000} {
+		info, err := os.Lstat(filepath.Join(to, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.ModTime().Unix(); got != want {
+			t.Errorf("%s: time %d, want %d", name, got, want)
 		}
 	}
 }
