@@ -33,8 +33,15 @@ func TestMain(m *testing.M) {
 		childWrite(os.Getenv(childDir))
 	case "lease":
 		childLease(os.Getenv(childDir))
+	case "locks":
+		childLocks(os.Getenv(childDir))
+	case "hold lock":
+		childHoldsLock(os.Getenv(childDir))
 	}
 }
+
+// background is the context of a child, which has no test.
+var background = context.Background()
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -52,7 +59,7 @@ func crashBlob(i int) []byte {
 // childWrite stores blobs and records that name them until it is killed, and
 // says after each record that it is there.
 func childWrite(dir string) {
-	ctx := context.Background()
+	ctx := background
 	s := must(cache.OpenDisk(dir, cache.DiskOptions{}))
 	var wg sync.WaitGroup
 	var out sync.Mutex
@@ -76,8 +83,13 @@ func childWrite(dir string) {
 
 func childLease(dir string) {
 	s := must(cache.OpenDisk(dir, cache.DiskOptions{}))
-	must(s.Lease(context.Background()))
-	must(s.Create(context.Background()))
+	must(s.Lease(background))
+	must(s.Create(background))
+	holdUntilKilled()
+}
+
+// holdUntilKilled says that what is to be held is held.
+func holdUntilKilled() {
 	fmt.Println("held")
 	io.Copy(io.Discard, os.Stdin)
 }

@@ -51,6 +51,7 @@ var (
 	_ Leaser   = (*Disk)(nil)
 	_ DirStore = (*Disk)(nil)
 	_ Dropper  = (*Disk)(nil)
+	_ Locker   = (*Disk)(nil)
 )
 
 // OpenDisk opens the store in dir, which it creates if it is missing or empty.

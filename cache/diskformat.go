@@ -20,6 +20,7 @@ const (
 	recordsDir  = "records"
 	tmpDir      = "tmp"
 	leasesDir   = "leases"
+	locksDir    = "locks"
 	privateDir  = "private"
 
 	versionTemp = ".version-" // and a random suffix

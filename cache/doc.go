@@ -7,7 +7,7 @@
 //
 //	key := cache.NewKey(kind, version).String(...).Digest(...).Sum()
 //
-// [Store] is the small interface behind which a store stands; [Lease] and
+// [Store] is the small interface behind which a store stands; [Lease], [Lock] and
 // [Dir] are what only some can do. [NewReader] and [ReadBlob] are the verified
 // ways to read a blob, [PutBlob] a short way to write one.
 //
@@ -31,6 +31,7 @@
 // # Concurrency
 //
 // Stores may be used by many goroutines, and a [Disk] by many processes of one
-// machine. Reading takes no lock. [KeyBuilder] and [Writer] are for one
+// machine. Reading takes no lock; [Lock] lets one of them
+// do what several would do at once. [KeyBuilder] and [Writer] are for one
 // goroutine at a time.
 package cache

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"sync"
 
 	"github.com/stagewright/stagewright/cache"
 )
@@ -96,6 +97,30 @@ func ExampleLease() {
 	}
 	fmt.Println(lease.Close())
 	// Output: <nil>
+}
+
+func ExampleLock() {
+	ctx, store := context.Background(), cache.NewMemory()
+	key := cache.NewKey("example", 1).Sum()
+	var wg sync.WaitGroup
+	for range 3 { // or in three processes, with a store on disk
+		wg.Go(func() {
+			lock, err := cache.Lock(ctx, store, key, nil)
+			if err != nil {
+				log.Fatal(err)
+			}
+			defer lock.Close()
+			if _, err := store.Get(ctx, key); err == nil {
+				return // whoever had the lock before has put it
+			}
+			fmt.Println("working")
+			if err := store.Put(ctx, key, nil); err != nil {
+				log.Fatal(err)
+			}
+		})
+	}
+	wg.Wait()
+	// Output: working
 }
 
 func ExampleParseDigest() {

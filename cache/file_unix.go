@@ -67,7 +67,7 @@ func checkAccess(dir string) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && st.Uid != 0 {
 		return fmt.Errorf("it belongs to user %d, who decides what is in it, and this is user %d; name a cache directory of your own", st.Uid, os.Geteuid())
 	}
-	for _, name := range []string{blobsDir, recordsDir, tmpDir, leasesDir, privateDir} {
+	for _, name := range []string{blobsDir, recordsDir, tmpDir, leasesDir, locksDir, privateDir} {
 		if sub, err := os.Lstat(filepath.Join(dir, name)); err == nil && !sub.IsDir() {
 			return fmt.Errorf("%s in it is not a directory; remove it, and everything else there if you did not put it there", name)
 		}

@@ -16,11 +16,13 @@ type Memory struct {
 	mu      sync.RWMutex
 	records map[Key][]byte
 	blobs   map[Digest][]byte // never edited once in here
+	locks   map[Key]struct{}
 }
 
 var (
 	_ Store   = (*Memory)(nil)
 	_ Dropper = (*Memory)(nil)
+	_ Locker  = (*Memory)(nil)
 )
 
 // NewMemory returns an empty store.

@@ -78,7 +78,7 @@ func createLocked(name string) (*os.File, error) {
 }
 
 // sweep removes what dead processes left: sessions with their temporary files,
-// and leases. It is a courtesy to the disk: when another process is at it, or
+// leases, and locks. It is a courtesy to the disk: when another process is at it, or
 // something cannot be removed, it is left to the next.
 func sweep(root string) {
 	gate, err := openGate(root)
@@ -94,22 +94,29 @@ func sweep(root string) {
 		dir := filepath.Join(root, tmpDir, e.Name())
 		removeDead(filepath.Join(dir, sessionLock), dir)
 	}
-	leases, _ := os.ReadDir(filepath.Join(root, leasesDir))
-	for _, e := range leases {
-		name := filepath.Join(root, leasesDir, e.Name())
-		removeDead(name, name)
+	for _, sub := range []string{leasesDir, locksDir} {
+		files, _ := os.ReadDir(filepath.Join(root, sub))
+		for _, e := range files {
+			name := filepath.Join(root, sub, e.Name())
+			removeDead(name, name)
+		}
 	}
 }
 
 // removeDead removes path unless a living process holds the lock.
 func removeDead(lock, path string) {
 	f, _, err := openRegular(lock)
+	if errors.Is(err, errNoFile) && lock == path {
+		return // its holder has removed it
+	}
 	if err != nil && !errors.Is(err, errNoFile) && !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err == nil {
 		defer f.Close()
-		if ok, err := tryLock(f); err != nil || !ok {
+		// Locks of keys come and go without the gate: the name may by now be that of
+		// another file, which is alive.
+		if ok, err := tryLock(f); err != nil || !ok || !isAt(f, lock) {
 			return
 		}
 	}

@@ -28,7 +28,7 @@ const MaxRecord = 16 << 20
 // method returns the context's error when the context has ended before it
 // starts. Implementations prove themselves with package cache/cachetest.
 //
-// What else a store can do is asked through package functions: [Lease], [Dir].
+// What else a store can do is asked through package functions: [Lease], [Lock], [Dir].
 type Store interface {
 	// Get returns the record under key. The slice is the caller's.
 	// Errors: [ErrNotFound] when there is none or it is damaged; anything else

@@ -45,6 +45,10 @@ func Test(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"ConcurrentRecords", concurrentRecords},
 		{"ConcurrentBlobs", concurrentBlobs},
 		{"Lease", lease},
+		{"Lock", lock},
+		{"LockWaits", lockWaits},
+		{"LockCancelled", lockCancelled},
+		{"LockContended", lockContended},
 		{"Dir", dir},
 	}
 	for _, test := range tests {

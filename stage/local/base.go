@@ -83,36 +83,39 @@ func (s *session) base(ctx context.Context, d *demand, step *stage.Step) (*baseI
 
 // indexLayer fills in what a layer changes, from the cache or by reading it.
 func (s *session) indexLayer(ctx context.Context, d *demand, step *stage.Step, l *baseLayer, below *tree.Node, base *baseImage) error {
-	rec, ok, err := load[baseRecord](ctx, s, l.chain)
-	if err != nil {
-		return err
-	}
-	if ok {
+	_, err := shared(ctx, s, step, l.chain, func() (*baseRecord, error) {
+		rec, ok, err := load[baseRecord](ctx, s, l.chain)
+		if !ok || err != nil {
+			return nil, err
+		}
 		l.changes, err = s.changes(ctx, record{Changes: rec.Changes})
+		if errors.Is(err, errMissing) {
+			return nil, nil
+		}
 		if err == nil {
 			l.tree, err = tree.Apply(below, l.changes)
-			return err
 		}
-		if !errors.Is(err, errMissing) {
-			return err
+		return &rec, err
+	}, func() (*baseRecord, error) {
+		base.known = false
+		index, err := s.readLayer(ctx, step, l.layer)
+		if err != nil {
+			return nil, err
 		}
-	}
-	base.known = false
-	index, err := s.readLayer(ctx, step, l.layer)
-	if err != nil {
-		return err
-	}
-	if l.tree, err = index.Apply(below); err != nil {
-		return err
-	}
-	l.changes = tree.Diff(below, l.tree)
-	stored, err := s.putChanges(ctx, l.changes)
-	if err != nil {
-		return err
-	}
-	base.files += stored.Files
-	base.bytes += stored.Bytes
-	return save(ctx, s, l.chain, baseRecord{stored.Changes})
+		if l.tree, err = index.Apply(below); err != nil {
+			return nil, err
+		}
+		l.changes = tree.Diff(below, l.tree)
+		stored, err := s.putChanges(ctx, l.changes)
+		if err != nil {
+			return nil, err
+		}
+		base.files += stored.Files
+		base.bytes += stored.Bytes
+		rec := &baseRecord{stored.Changes}
+		return rec, save(ctx, s, l.chain, rec)
+	})
+	return err
 }
 
 // readLayer reads a layer once: its bytes go to the cache as they are, and what

@@ -15,33 +15,9 @@ import (
 
 // performFunc finds the result of a function by the files that it sees, or calls it.
 func (s *session) performFunc(ctx context.Context, d *demand, step *stage.Step, op *stage.FuncOp, parent *tree.Node, began *time.Time) (*outcome, stage.Status, error) {
-	key, err := s.contentKey(step, parent, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
-		o, err := s.lookup(ctx, key)
-		if o != nil || err != nil {
-			return execution{outcome: o, by: -1}, err
-		}
-		if s.planning {
-			return execution{}, errWouldRun
-		}
-		r := execution{by: step.ID}
-		s.begin(step, &r.began)
-		if r.outcome, err = s.call(ctx, d, step, op, parent); err != nil {
-			return execution{}, s.failed(ctx, step, r.began, err)
-		}
-		return r, save(ctx, s, key, r.record)
+	return s.onceByContent(ctx, d, step, parent, nil, began, func(ctx context.Context, d *demand) (*outcome, error) {
+		return s.call(ctx, d, step, op, parent)
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	if r.by == step.ID {
-		*began = r.began
-		return r.outcome, stage.Ran, nil
-	}
-	return r.outcome, stage.Hit, nil
 }
 
 // call calls the function.

@@ -14,50 +14,12 @@ import (
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
-// performRun finds the result of a Run by what it sees, or runs it. Steps that
-// see the same run once.
+// performRun finds the result of a Run by what it sees, or runs it.
 func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node, began *time.Time) (*outcome, stage.Status, error) {
-	key, err := s.contentKey(step, parent, inputs)
-	if err != nil {
-		return nil, "", err
-	}
-	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
-		o, err := s.lookup(ctx, key)
-		if err != nil {
-			return execution{}, err
-		}
-		if o != nil && s.intact(ctx, o, parent) {
-			return execution{outcome: o, by: -1}, nil
-		}
-		if s.planning {
-			return execution{}, errWouldRun
-		}
-		r := execution{by: step.ID}
-		s.begin(step, &r.began)
-		if r.outcome, err = s.execute(ctx, d, step, op, parent, inputs); err != nil {
-			return execution{}, s.failed(ctx, step, r.began, err)
-		}
-		return r, save(ctx, s, key, r.record)
+	return s.onceByContent(ctx, d, step, parent, inputs, began, func(ctx context.Context, d *demand) (*outcome, error) {
+		return s.execute(ctx, d, step, op, parent, inputs)
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	if r.by == step.ID {
-		*began = r.began
-		return r.outcome, stage.Ran, nil
-	}
-	return r.outcome, stage.Hit, nil
 }
-
-// execution is one evaluation of a content key, which several steps can share.
-type execution struct {
-	*outcome
-	by    int // the step that ran; -1 for none
-	began time.Time
-}
-
-// errWouldRun is where planning ends.
-var errWouldRun = errors.New("a step would have to run")
 
 // intact reports whether the directory that a Run left is still there and whole.
 // A damaged one is a miss: the step runs again.

@@ -1,0 +1,100 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// alone takes the lock of a key for the work of a step that the cache does not know, so
+// that of several builds with one cache, in this process or in others, one does it. What
+// the caller missed it looks up again once it has the lock, and then it calls release,
+// which can be called twice. What a step does under the lock of its key waits for the
+// locks of what it stands on only, and keys stand on digests: no two builds wait for each
+// other.
+func (s *session) alone(ctx context.Context, step *stage.Step, key cache.Key) (release func(), err error) {
+	if s.request.NoCache { // what the other build makes is not wanted
+		return func() {}, nil
+	}
+	lock, err := cache.Lock(ctx, s.opts.Store, cache.NewKey("alone", 1).Key("key", key).Sum(), func() {
+		s.emit(stage.Notice{Text: step.Text + ": waiting for another build that is doing the same"})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
+// shared finds a value in the cache, or makes it, alone among all builds that use the
+// cache. find returns nil for a miss.
+func shared[V any](ctx context.Context, s *session, step *stage.Step, key cache.Key, find, produce func() (*V, error)) (*V, error) {
+	v, err := find()
+	if v != nil || err != nil {
+		return v, err
+	}
+	release, err := s.alone(ctx, step, key)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if v, err = find(); v != nil || err != nil {
+		return v, err
+	}
+	return produce()
+}
+
+// execution is one evaluation of a content key, which several steps can share.
+type execution struct {
+	*outcome
+	by    int // the step that ran; -1 for none
+	began time.Time
+}
+
+// errWouldRun is where planning ends.
+var errWouldRun = errors.New("a step would have to run")
+
+// onceByContent finds the result of a step by the files that it sees, or does it. Steps
+// that see the same are done once.
+func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step, parent *tree.Node, inputs []*tree.Node, began *time.Time, do func(context.Context, *demand) (*outcome, error)) (*outcome, stage.Status, error) {
+	key, err := s.contentKey(step, parent, inputs)
+	if err != nil {
+		return nil, "", err
+	}
+	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
+		r := execution{by: -1}
+		o, err := shared(ctx, s, step, key, func() (*outcome, error) {
+			o, err := s.lookup(ctx, key)
+			switch {
+			case err != nil:
+				return nil, err
+			case o != nil && s.intact(ctx, o, parent):
+				return o, nil
+			case s.planning:
+				return nil, errWouldRun
+			}
+			return nil, nil
+		}, func() (*outcome, error) {
+			r.by = step.ID
+			s.begin(step, &r.began)
+			o, err := do(ctx, d)
+			if err != nil {
+				return nil, s.failed(ctx, step, r.began, err)
+			}
+			return o, save(ctx, s, key, o.record)
+		})
+		r.outcome = o
+		return r, err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if r.by == step.ID {
+		*began = r.began
+		return r.outcome, stage.Ran, nil
+	}
+	return r.outcome, stage.Hit, nil
+}

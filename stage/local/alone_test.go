@@ -1,0 +1,198 @@
+package local_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
+)
+
+// sameBuilder makes a test process a builder of counted, with the cache directory that it
+// names.
+const sameBuilder = "LOCAL_TEST_SAME_BUILDER"
+
+// counted is a step that counts how often it runs, and ends when a file appears.
+func counted(base stage.Stage) stage.Stage {
+	return base.Run("echo ran >> /count/log; echo holding; while [ ! -e /tell/go ]; do sleep 0.01; done; echo made > /out",
+		stage.CacheMount("/count"), stage.CacheMount("/tell"))
+}
+
+// TestSameBuilder is the other process of TestStepOfTwoProcesses.
+func TestSameBuilder(t *testing.T) {
+	dir, ok := os.LookupEnv(sameBuilder)
+	if !ok {
+		return
+	}
+	build(t, executor(t, dir, local.Options{}), counted(shell(t)), stage.Request{Progress: func(ev stage.Event) {
+		if out, ok := ev.(stage.StepOutput); ok {
+			os.Stdout.Write(out.Data)
+		}
+	}})
+}
+
+// startSame starts another process that builds counted, and returns when it holds the step.
+func startSame(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSameBuilder$")
+	cmd.Env = append(os.Environ(), sameBuilder+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "holding\n" {
+		t.Fatal(line, err)
+	}
+	go func() { _, _ = bufio.NewReader(out).WriteTo(os.Stderr) }()
+	return cmd
+}
+
+// Two processes with one cache directory want the same step at the same time.
+func TestStepOfTwoProcesses(t *testing.T) {
+	base := shell(t)
+	tests := []struct {
+		name   string
+		during func(t *testing.T, other *exec.Cmd) // while this process waits
+		want   stage.Status                        // of the step in this process
+		runs   int
+	}{
+		{"the other one does it", func(t *testing.T, other *exec.Cmd) {}, stage.Hit, 1},
+		{"the other one is killed", func(t *testing.T, other *exec.Cmd) {
+			if err := other.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+		}, stage.Ran, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			e := executor(t, dir, local.Options{})
+			other := startSame(t, dir)
+			waits := make(chan struct{})
+			g := compile(t, counted(base))
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				<-waits
+				test.during(t, other)
+				build(t, e, base.Run("echo > /tell/go", stage.CacheMount("/tell")), stage.Request{})
+			})
+			res, err := e.Execute(t.Context(), g, stage.Request{Progress: func(ev stage.Event) {
+				if n, ok := ev.(stage.Notice); ok && strings.HasPrefix(n.Text, "RUN ") && strings.HasSuffix(n.Text, ": waiting for another build that is doing the same") {
+					close(waits) // fails if it is told twice
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Close()
+			wg.Wait()
+			if err := other.Wait(); err != nil && test.runs == 1 {
+				t.Error(err)
+			}
+			if got := read(t, res, "out"); got != "made\n" {
+				t.Errorf("out is %q", got)
+			}
+			steps := res.Report().Steps
+			if got := steps[len(steps)-1].Status; got != test.want {
+				t.Errorf("the step's status here is %q, want %q", got, test.want)
+			}
+			runs := read(t, build(t, e, base.Run("cat /count/log > /out", stage.CacheMount("/count")), stage.Request{}), "out")
+			if n := strings.Count(runs, "ran\n"); n != test.runs {
+				t.Errorf("the step ran %d times, want %d", n, test.runs)
+			}
+		})
+	}
+}
+
+// Who waits for another process's step can be cancelled, and leaves it alone.
+func TestWaitingIsCancelled(t *testing.T) {
+	base := shell(t)
+	dir := t.TempDir()
+	e := executor(t, dir, local.Options{})
+	other := startSame(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := e.Execute(ctx, compile(t, counted(base)), stage.Request{Progress: func(ev stage.Event) {
+		if _, ok := ev.(stage.Notice); ok {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the cancellation", err)
+	}
+	build(t, e, base.Run("echo > /tell/go", stage.CacheMount("/tell")), stage.Request{})
+	if err := other.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Builds of one process share a store, too: on disk or in memory, a function is called
+// once; with NoCache everybody calls it.
+func TestStepOfTwoExecutors(t *testing.T) {
+	const builds = 3
+	stores := map[string]func(t *testing.T) cache.Store{
+		"memory": func(t *testing.T) cache.Store { return cache.NewMemory() },
+		"disk": func(t *testing.T) cache.Store {
+			disk, err := cache.OpenDisk(t.TempDir(), cache.DiskOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { disk.Close() })
+			return disk
+		},
+	}
+	for name, open := range stores {
+		for _, noCache := range []bool{false, true} {
+			store := open(t)
+			var calls atomic.Int32
+			s := stage.Scratch().Func("count", "1", func(_ context.Context, _ fs.FS, out stage.Writer) error {
+				calls.Add(1)
+				return out.WriteFile("/made", 0o644, strings.NewReader("made"))
+			})
+			g := compile(t, s)
+			var wg sync.WaitGroup
+			digests := make([]string, builds)
+			for i := range builds {
+				wg.Go(func() {
+					e, err := local.New(local.Options{Store: store})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer e.Close()
+					res, err := e.Execute(t.Context(), g, stage.Request{NoCache: noCache})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer res.Close()
+					digests[i] = digest(t, res)
+				})
+			}
+			wg.Wait()
+			want := int32(1)
+			if noCache {
+				want = builds
+			}
+			if got := calls.Load(); got != want {
+				t.Errorf("%s, NoCache %v: the function was called %d times, want %d", name, noCache, got, want)
+			}
+			if slices.Sort(digests); digests[0] != digests[builds-1] {
+				t.Errorf("%s: digests %v", name, digests)
+			}
+		}
+	}
+}
