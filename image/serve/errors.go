@@ -32,7 +32,8 @@ func clientError(err error) *Error {
 	case errors.Is(err, errClosed):
 		return &Error{http.StatusServiceUnavailable, "UNAVAILABLE", message}
 	}
-	return &Error{http.StatusInternalServerError, "UNKNOWN", message}
+	// Of a status of 500 and above, Docker and podman show the number and not the message.
+	return &Error{http.StatusUnprocessableEntity, "UNKNOWN", message}
 }
 
 // write answers with the specification's document: "Error Codes".

@@ -153,15 +153,15 @@ func TestFailure(t *testing.T) {
 		body        string
 		calls       int64
 	}{
-		{"HEAD", "1", 500, "", 1},
-		{"GET", "1", 500, `{"errors":[{"code":"UNKNOWN","message":"main.go:12: Run(\"make\"): exit code 2"}]}`, 1},
-		{"GET", "1", 500, `exit code 2`, 2},
-		{"HEAD", "1", 500, "", 3},
-		{"HEAD", "1", 500, "", 4},
+		{"HEAD", "1", 422, "", 1},
+		{"GET", "1", 422, `{"errors":[{"code":"UNKNOWN","message":"main.go:12: Run(\"make\"): exit code 2"}]}`, 1},
+		{"GET", "1", 422, `exit code 2`, 2},
+		{"HEAD", "1", 422, "", 3},
+		{"HEAD", "1", 422, "", 4},
 		{"GET", "missing", 404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such image: no stage is called app"}]}`, 5},
-		{"GET", "panics", 500, `panicked: a bug`, 6},
-		{"GET", "long", 500, `é…"`, 7},
-		{"GET", "empty", 500, image.ErrArtifact.Error(), 8},
+		{"GET", "panics", 422, `panicked: a bug`, 6},
+		{"GET", "long", 422, `é…"`, 7},
+		{"GET", "empty", 422, image.ErrArtifact.Error(), 8},
 	} {
 		w := do(h, test.method, "/v2/app/manifests/"+test.tag)
 		if w.Code != test.status || !strings.Contains(w.Body.String(), test.body) || w.Body.Len() > 8<<10 || calls.Load() != test.calls {
