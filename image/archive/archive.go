@@ -72,27 +72,35 @@ func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 }
 
 func (s *sink) write(ctx context.Context, a image.Artifact) error {
-	names, err := content.ParseNames(s.refs)
+	t, err := s.tarball(ctx, a)
 	if err != nil {
 		return err
 	}
-	if s.docker && a.Index != nil && a.Image == nil {
-		if a, err = pick(a.Index, s.options.platform()); err != nil {
-			return err
-		}
+	return s.replace(ctx, t)
+}
+
+// tarball lists what the archive is made of.
+func (s *sink) tarball(ctx context.Context, a image.Artifact) (*tarball, error) {
+	names, err := content.ParseNames(s.refs)
+	if err != nil {
+		return nil, err
 	}
-	if s.docker && a.Image != nil {
+	if s.docker {
+		if a.Image, err = content.Pick(a, s.options.platform()); err != nil {
+			return nil, err
+		}
+		a.Index = nil
 		if err := content.Container(a.Image); err != nil {
-			return fmt.Errorf("%w; docker load takes images alone, write an OCI archive or push to a registry", err)
+			return nil, fmt.Errorf("%w; docker load takes images alone, write an OCI archive or push to a registry", err)
 		}
 	}
 	blobs, d, err := content.Collect(ctx, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	index, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: content.Rows(d, names)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t := &tarball{}
 	t.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
@@ -100,15 +108,12 @@ func (s *sink) write(ctx context.Context, a image.Artifact) error {
 	if s.docker {
 		m, err := dockerManifest(a.Image, names)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t.file("manifest.json", m)
 	}
 	t.blobs(blobs)
-	if t.err != nil {
-		return t.err
-	}
-	return s.replace(ctx, t)
+	return t, t.err
 }
 
 // replace writes the tarball unless the file has its bytes.
@@ -166,21 +171,4 @@ func dockerManifest(img v1.Image, names []content.Name) ([]byte, error) {
 		e.Layers = append(e.Layers, blobName(l.Digest))
 	}
 	return json.Marshal([]entry{e})
-}
-
-// pick returns the image of an index for a platform.
-func pick(x v1.ImageIndex, want platform.Platform) (image.Artifact, error) {
-	rows, have, err := content.Platforms(x)
-	if err != nil {
-		return image.Artifact{}, err
-	}
-	n := 0
-	if len(have) != 1 {
-		var ok bool
-		if n, ok = platform.Best(want, have); !ok {
-			return image.Artifact{}, fmt.Errorf("the index has no image for %s, only for %v; choose one in Options.Platform", want, have)
-		}
-	}
-	img, err := x.Image(rows[n].Digest)
-	return image.Artifact{Image: img}, err
 }

@@ -3,10 +3,12 @@ package archive_test
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -59,6 +61,37 @@ func ExampleDockerWith() {
 	// Output:
 	// the index has no image for linux/riscv64, only for [linux/amd64 linux/arm64]; choose one in Options.Platform
 	// <nil>
+}
+
+// Straight into a program, without a file in between.
+func ExampleWriteDocker() {
+	img, err := image.New(image.Spec{File: image.File{OS: "linux", Architecture: "amd64"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	load := exec.Command("tar", "-tf", "-") // in its place: docker load
+	load.Stdout = os.Stdout
+	in, err := load.StdinPipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := load.Start(); err != nil {
+		log.Fatal(err)
+	}
+	if err := archive.WriteDocker(context.Background(), in, archive.Options{}, image.Artifact{Image: img}, "app:1.0"); err != nil {
+		log.Fatal(err) // load must not take the rest for the whole
+	}
+	if err := errors.Join(in.Close(), load.Wait()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// oci-layout
+	// index.json
+	// manifest.json
+	// blobs/
+	// blobs/sha256/
+	// blobs/sha256/7de68661d104d29da61b8707b27f3ea0f6b0ec900fe1a1cb452f850011637945
+	// blobs/sha256/6a485a2a909bb10a0a837b85e931e7f866ef751a602a315fa4385be4a779fbf4
 }
 
 // One file with the images of every platform.

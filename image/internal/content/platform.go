@@ -1,10 +1,12 @@
 package content
 
 import (
+	"fmt"
 	"runtime"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
 )
 
@@ -38,4 +40,26 @@ func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) 
 		have = append(have, platform.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion})
 	}
 	return rows, have, nil
+}
+
+// Pick returns the image of a, or that of an index for a platform. An index of a single image needs no match.
+func Pick(a image.Artifact, want platform.Platform) (v1.Image, error) {
+	if a.Image != nil && a.Index == nil {
+		return a.Image, nil
+	}
+	if a.Index == nil || a.Image != nil {
+		return nil, image.ErrArtifact
+	}
+	rows, have, err := Platforms(a.Index)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	if len(have) != 1 {
+		var ok bool
+		if n, ok = platform.Best(want, have); !ok {
+			return nil, fmt.Errorf("the index has no image for %s, only for %v; choose one in Options.Platform", want, have)
+		}
+	}
+	return a.Index.Image(rows[n].Digest)
 }
