@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/stagewright/stagewright/platform"
 )
 
 // InvalidSpecError reports a Spec that means nothing on any machine.
@@ -157,3 +159,27 @@ func (e *LimitError) Error() string {
 
 // Unwrap returns the cause.
 func (e *LimitError) Unwrap() error { return e.Err }
+
+// PlatformError reports that programs for a platform cannot be run on this machine, why,
+// and what to do about it.
+type PlatformError struct {
+	Platform platform.Platform
+	Cause    string // what this machine lacks, or what is wrong with the emulator
+	Fix      string // what to do about it, may be empty
+	Err      error  // what the kernel said, may be nil
+}
+
+// Error tells which platform, and why not.
+func (e *PlatformError) Error() string {
+	s := "sandbox: cannot run programs for " + e.Platform.String() + " here: " + e.Cause
+	if e.Err != nil {
+		s += " (" + e.Err.Error() + ")"
+	}
+	if e.Fix != "" {
+		s += "; " + e.Fix
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *PlatformError) Unwrap() error { return e.Err }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -63,5 +64,22 @@ func ExampleCheckLimits() {
 	fmt.Println(sandbox.CheckLimits(dry{}, sandbox.Limits{Rlimits: []sandbox.Rlimit{{Name: "core"}}}))
 	// Output:
 	// sandbox: cannot limit Memory here: nothing is run, so nothing can be limited
+	// <nil>
+}
+
+// CheckPlatform implements sandbox.PlatformChecker for a Runner that emulates nothing.
+func (dry) CheckPlatform(_ context.Context, p platform.Platform, emulators map[string]string) error {
+	if emulators[p.Architecture] != "" || p.Satisfies(platform.MustParse("linux/amd64")) {
+		return nil
+	}
+	return &sandbox.PlatformError{Platform: p, Cause: "no emulator was given"}
+}
+
+func ExampleCheckPlatform() {
+	ctx, arm := context.Background(), platform.MustParse("linux/arm64")
+	fmt.Println(sandbox.CheckPlatform(ctx, dry{}, arm, nil))
+	fmt.Println(sandbox.CheckPlatform(ctx, dry{}, arm, map[string]string{"arm64": "/usr/bin/qemu-aarch64-static"}))
+	// Output:
+	// sandbox: cannot run programs for linux/arm64 here: no emulator was given
 	// <nil>
 }

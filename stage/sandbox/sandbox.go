@@ -3,6 +3,8 @@ package sandbox
 import (
 	"context"
 	"time"
+
+	"github.com/stagewright/stagewright/platform"
 )
 
 // A Runner runs one process in an isolated root filesystem.
@@ -21,6 +23,7 @@ type Runner interface {
 	//   - *NotFoundError, *ExecError, *DirError: the command, its interpreter or
 	//     its working directory is missing or unusable in the root
 	//   - *LimitError: one of spec.Limits cannot be enforced here
+	//   - *PlatformError: programs for spec.Platform cannot be run here
 	//   - *MountError: one of spec.Mounts could not be mounted
 	//   - an error that wraps ctx.Err(): ctx ended first; the process was killed
 	Run(ctx context.Context, spec *Spec) (Status, error)
@@ -56,6 +59,24 @@ type LimitChecker interface {
 func CheckLimits(r Runner, l Limits) error {
 	if c, ok := r.(LimitChecker); ok && !l.IsZero() {
 		return c.CheckLimits(l)
+	}
+	return nil
+}
+
+// A PlatformChecker is a Runner that can say, before anything runs, whether it runs
+// programs for a platform.
+type PlatformChecker interface {
+	// CheckPlatform returns nil when a Run whose Spec has this Platform and these
+	// Emulators can work, and otherwise a *PlatformError, an *UnavailableError, an *InvalidSpecError or an
+	// error that wraps ctx.Err().
+	CheckPlatform(ctx context.Context, p platform.Platform, emulators map[string]string) error
+}
+
+// CheckPlatform asks r whether it runs programs for p. It returns nil for a Runner that
+// cannot tell before a Run, and otherwise what [PlatformChecker.CheckPlatform] returns.
+func CheckPlatform(ctx context.Context, r Runner, p platform.Platform, emulators map[string]string) error {
+	if c, ok := r.(PlatformChecker); ok {
+		return c.CheckPlatform(ctx, p, emulators)
 	}
 	return nil
 }

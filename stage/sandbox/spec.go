@@ -3,6 +3,8 @@ package sandbox
 import (
 	"io"
 	"net"
+
+	"github.com/stagewright/stagewright/platform"
 )
 
 // DefaultHostname is the host name of a process whose Spec names none. It is
@@ -41,6 +43,17 @@ type Spec struct {
 	Mounts []Mount
 	// Limits bound what the process and all that it starts may use.
 	Limits Limits
+	// Platform is what the programs of the root are for. The zero value, like this
+	// machine's own, needs nothing. For any other the kernel must have an interpreter
+	// or run such programs itself: a Runner makes an interpreter that is registered
+	// without the flag F (binfmt_misc) and static appear in the root, without a trace.
+	Platform platform.Platform
+	// Emulators are programs of the host that run those of other architectures, by
+	// GOARCH: static programs such as qemu-aarch64-static for "arm64". The one for
+	// Platform, if there is one, is used instead of what is registered on this machine, by
+	// the process and all that it starts. Nothing is registered outside the sandbox, and the
+	// root does not show the program.
+	Emulators map[string]string
 
 	// Stdin is what the process reads; nil means an empty input. Run may
 	// return while a Read on Stdin still waits, and its result is then lost.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,22 @@ func (s *Spec) Validate() error {
 	if err := s.Limits.Validate(); err != nil {
 		return err
 	}
+	if err := s.validatePlatform(); err != nil {
+		return err
+	}
 	return s.validateMounts()
+}
+
+func (s *Spec) validatePlatform() error {
+	if s.Platform.OS != "linux" && !s.Platform.IsZero() {
+		return invalid("Platform", fmt.Sprintf("is %s, and only programs for linux can be run", s.Platform))
+	}
+	for _, arch := range slices.Sorted(maps.Keys(s.Emulators)) {
+		if err := hostPath(fmt.Sprintf("Emulators[%q]", arch), s.Emulators[arch]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noID is not an id: setresuid(2) and chown(2) take it for "leave as it is".

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -66,6 +67,8 @@ func TestValidate(t *testing.T) {
 		"Limits.Rlimits[1].Name": func(s *sandbox.Spec) { s.Limits.Rlimits = []sandbox.Rlimit{{Name: "core"}, {Name: "core"}} },
 		"Limits.Rlimits[0].Soft": func(s *sandbox.Spec) { s.Limits.Rlimits = []sandbox.Rlimit{{Name: "core", Soft: -1}} },
 		"Limits.Rlimits[0]":      func(s *sandbox.Spec) { s.Limits.Rlimits = []sandbox.Rlimit{{Name: "core", Hard: -2}} },
+		"Platform":               func(s *sandbox.Spec) { s.Platform = platform.MustParse("windows/amd64") },
+		`Emulators["arm64"]`:     func(s *sandbox.Spec) { s.Emulators = map[string]string{"arm64": "qemu"} },
 		"Mounts[2].Type":         func(s *sandbox.Spec) { s.Mounts[2].Type = 77 },
 		"Mounts[2].Data":         func(s *sandbox.Spec) { s.Mounts[2].Data = make([]byte, sandbox.MaxFileData+1) },
 	} {

@@ -35,6 +35,16 @@
 // are none, the number of processes of an ordinary user's step with one id is bounded by
 // RLIMIT_NPROC, which counts the same from Linux 5.14 on.
 //
+// # Programs of other machines
+//
+// A Spec's Platform that is not this machine's runs when the kernel has an interpreter for it. One that is
+// registered with binfmt_misc and its flag F is there already; one without F that is static appears in the root, at its path,
+// for the Run. One of Spec.Emulators is registered with a binfmt_misc that the sandbox has for itself, which takes Linux 6.7: the
+// machine's own is neither changed nor looked at, and the step sees an empty /proc/sys/fs/binfmt_misc. For that a privileged
+// caller's sandbox, too, has a user namespace, with all ids as they are. Its processes can therefore make no device nodes
+// but whiteouts, open no raw sockets and listen on no ports below 1024 of the host's network; as with every other, files
+// may belong to anybody and set-user-ID programs work.
+//
 // # Limits
 //
 // Linux only; elsewhere each Run returns a *sandbox.UnavailableError, as it

@@ -79,6 +79,8 @@ func explain(p *process, f *child.Failure) error {
 		return &sandbox.DirError{Dir: f.Path, Err: f.Errno}
 	case child.StageMount:
 		return explainMount(p, f)
+	case child.StageEmulator:
+		return explainEmulator(p, f)
 	case child.StageLimit:
 		return explainLimit(f)
 	case child.StageRoot:

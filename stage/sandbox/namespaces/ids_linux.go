@@ -71,6 +71,9 @@ type identity struct {
 	ids        sandbox.IDs
 	setgroups  bool // setgroups(2) is allowed inside
 	viaHelpers bool // newuidmap and newgidmap write the maps
+	// rootOutside: the user namespace has all ids of this process and is there for the
+	// binfmt_misc that it can have; the root is mounted by this process.
+	rootOutside bool
 }
 
 // same reports whether two are one and the same to a starting process.
@@ -79,8 +82,8 @@ func (id *identity) same(o *identity) bool {
 		slices.Equal(id.ids.UIDs, o.ids.UIDs) && slices.Equal(id.ids.GIDs, o.ids.GIDs)
 }
 
-// identify chooses the user namespace for root.
-func identify(m machine, root *sandbox.Root) identity {
+// identify chooses the user namespace for root, where one of the step's own is needed or not.
+func identify(m machine, root *sandbox.Root, own bool) identity {
 	if !root.IDs.IsZero() {
 		own := ownIDs()
 		return identity{
@@ -90,10 +93,25 @@ func identify(m machine, root *sandbox.Root) identity {
 			viaHelpers: !m.privileged && !sameIDs(root.IDs, own),
 		}
 	}
+	if m.privileged && own {
+		return identity{userNS: true, ids: identical(m.ids), setgroups: m.setgroups, rootOutside: true}
+	}
 	if m.privileged {
 		return identity{ids: m.ids, setgroups: m.setgroups}
 	}
 	return identity{userNS: true, ids: ownIDs()}
+}
+
+// identical maps all ids of a user namespace to themselves.
+func identical(ids sandbox.IDs) sandbox.IDs {
+	same := func(ranges []sandbox.IDRange) []sandbox.IDRange {
+		out := slices.Clone(ranges)
+		for i := range out {
+			out[i].Outside = out[i].Inside
+		}
+		return out
+	}
+	return sandbox.IDs{UIDs: same(ids.UIDs), GIDs: same(ids.GIDs)}
 }
 
 // ownIDs is the one mapping that needs no privilege.

@@ -43,7 +43,7 @@ func prepareLimits(id *identity, l *sandbox.Limits) (*groups, []child.Rlimit, er
 
 // checkLimits finds out whether limits can be enforced for a root without id maps.
 func checkLimits(l *sandbox.Limits) error {
-	id := identify(thisMachine(), &sandbox.Root{})
+	id := identify(thisMachine(), &sandbox.Root{}, false)
 	g, rlimits, err := prepareLimits(&id, l)
 	if err != nil {
 		return err

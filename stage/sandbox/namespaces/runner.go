@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -28,7 +29,8 @@ var (
 	_ sandbox.Runner = (*Runner)(nil)
 	_ sandbox.Prober = (*Runner)(nil)
 
-	_ sandbox.LimitChecker = (*Runner)(nil)
+	_ sandbox.LimitChecker    = (*Runner)(nil)
+	_ sandbox.PlatformChecker = (*Runner)(nil)
 )
 
 // New returns a Runner. It does nothing else: the first Run or Probe prepares what all share.
@@ -59,4 +61,11 @@ func (r *Runner) CheckLimits(l sandbox.Limits) error {
 		return err
 	}
 	return checkLimits(&l)
+}
+
+// CheckPlatform implements sandbox.PlatformChecker. It runs a program of a few instructions,
+// which takes as long as a step that does nothing; for this machine's architecture it runs nothing
+// and looks at the processor's level.
+func (r *Runner) CheckPlatform(ctx context.Context, p platform.Platform, emulators map[string]string) error {
+	return r.checkPlatform(ctx, p, emulators)
 }

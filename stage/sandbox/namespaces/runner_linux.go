@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,16 @@ func (r *Runner) run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, e
 // its helper is started for it alone.
 func launch(ctx context.Context, spec *sandbox.Spec, ahead *spares, dryRun bool) (sandbox.Status, error) {
 	m := thisMachine()
-	id := identify(m, &spec.Root)
+	foreign, err := emulate(spec)
+	if err != nil {
+		return sandbox.Status{}, err
+	}
+	if len(foreign.mounts) > 0 {
+		with := *spec
+		with.Mounts = slices.Concat(spec.Mounts, foreign.mounts)
+		spec = &with
+	}
+	id := identify(m, &spec.Root, len(foreign.own) > 0)
 	if err := id.check(spec); err != nil {
 		return sandbox.Status{}, err
 	}
@@ -31,7 +41,7 @@ func launch(ctx context.Context, spec *sandbox.Spec, ahead *spares, dryRun bool)
 		return sandbox.Status{}, err
 	}
 	config := configure(spec, m, &id, filter)
-	config.DryRun = dryRun
+	config.DryRun, config.Emulators = dryRun, foreign.own
 	if err := ctx.Err(); err != nil {
 		return sandbox.Status{}, cancelled(ctx, spec)
 	}
@@ -61,7 +71,8 @@ type process struct {
 
 	groups  *groups
 	sockets *sockets
-	ahead   *spares // nil for none
+	root    *os.File // the root as a mount, nil where the child makes it
+	ahead   *spares  // nil for none
 
 	helper  *helper
 	ready   bool // the root was complete
@@ -69,7 +80,7 @@ type process struct {
 	failure *child.Failure
 }
 
-// prepare makes what limits and sockets need. It makes nothing when there are none.
+// prepare makes what limits, sockets and a root of the caller's need. It makes nothing when there are none.
 func (p *process) prepare() (err error) {
 	if p.groups, p.config.Rlimits, err = prepareLimits(p.id, &p.spec.Limits); err != nil {
 		return err
@@ -78,18 +89,39 @@ func (p *process) prepare() (err error) {
 	if p.sockets, err = openSockets(p.spec.Mounts, p.config); err != nil {
 		return errors.Join(err, p.groups.remove())
 	}
+	if p.id.rootOutside {
+		p.root, err = detachedRoot(&p.spec.Root, p.machine.initial, p.spec.Features&sandbox.FeatureVolatile == 0)
+		if err != nil {
+			p.sockets.close()
+			return errors.Join(err, p.groups.remove())
+		}
+		p.config.RootFD = child.FirstSocketFD + p.config.Inherited
+		p.config.Inherited++
+	}
 	return nil
+}
+
+// descriptors are what the child inherits from child.FirstSocketFD on.
+func (p *process) descriptors() []*os.File {
+	list := p.sockets.descriptors()
+	if p.root != nil {
+		list = append(list[:len(list):len(list)], p.root)
+	}
+	return list
 }
 
 // run has a helper become the command and waits until it and all that it started have ended.
 func (p *process) run(ctx context.Context) (sandbox.Status, error) {
 	defer p.sockets.close()
+	if p.root != nil {
+		defer p.root.Close()
+	}
 	origin := originOf(p.machine, p.id, p.spec)
 	var err error
 	if p.ahead != nil {
-		p.helper, err = p.ahead.helper(&origin, p.sockets.descriptors())
+		p.helper, err = p.ahead.helper(&origin, p.descriptors())
 	} else {
-		p.helper, err = startHelper(&origin, p.sockets.descriptors())
+		p.helper, err = startHelper(&origin, p.descriptors())
 	}
 	if err != nil {
 		return sandbox.Status{}, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -23,6 +24,10 @@ func (r *Runner) run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
 }
 
 func (r *Runner) probe(context.Context) error { return unavailable() }
+
+func (r *Runner) checkPlatform(context.Context, platform.Platform, map[string]string) error {
+	return unavailable()
+}
 
 func subordinateIDs() (sandbox.IDs, error) { return sandbox.IDs{}, unavailable() }
 

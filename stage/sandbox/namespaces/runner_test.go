@@ -3,8 +3,11 @@ package namespaces_test
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"runtime"
 	"testing"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
@@ -50,4 +53,27 @@ func TestConformanceRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	sandboxtest.Test(t, newRunner, sandboxtest.Options{IDs: ids})
+}
+
+// TestConformanceEmulated runs programs of another machine, all over again: with an emulator that
+// nobody has registered.
+func TestConformanceEmulated(t *testing.T) {
+	arch, emulator := emulator(t)
+	sandboxtest.Test(t, newRunner, sandboxtest.Options{
+		Platform: platform.Platform{OS: "linux", Architecture: arch}, Emulators: map[string]string{arch: emulator},
+	})
+}
+
+// emulator finds an architecture that is not this machine's, and a program that emulates it.
+func emulator(t *testing.T) (arch, path string) {
+	t.Helper()
+	arch, name := "arm64", "qemu-aarch64-static"
+	if runtime.GOARCH == "arm64" {
+		arch, name = "amd64", "qemu-x86_64-static"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("no emulator here; apt-get install qemu-user-static: %v", err)
+	}
+	return arch, path
 }

@@ -45,7 +45,7 @@ func openSockets(mounts []sandbox.Mount, config *child.Config) (*sockets, error)
 		s.serve = append(s.serve, mounts[i].Serve)
 	}
 	if s != nil {
-		config.Sockets = len(s.files)
+		config.Inherited = len(s.files)
 	}
 	return s, nil
 }

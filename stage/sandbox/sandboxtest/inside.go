@@ -3,6 +3,7 @@ package sandboxtest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -11,6 +12,7 @@ import (
 // insideCases are about what a process sees of itself.
 var insideCases = []suiteCase{
 	{"Defaults", false, testDefaults},
+	{"Platform", false, testPlatform},
 	{"Identity", false, testIdentity},
 	{"Environment", false, testEnvironment},
 	{"Capabilities", true, testCapabilities},
@@ -21,6 +23,22 @@ var insideCases = []suiteCase{
 	{"Setuid", false, testSetuid},
 	{"NetworkNone", false, testNetworkNone},
 	{"Descriptors", false, testDescriptors},
+}
+
+// testPlatform: a process and what it executes are programs for the wanted platform, know their own
+// names, and leave nothing behind of what runs them.
+func testPlatform(f *fixture) {
+	s := f.spec("arch", "as", "arch")
+	arch := f.o.arch()
+	equal(f, "architecture", f.run(s), Prober+" is for "+arch+"\nas is for "+arch+"\n")
+	f.noTrace(s.Root)
+	if b, err := os.ReadDir("/proc/sys/fs/binfmt_misc"); err == nil {
+		for _, e := range b {
+			if strings.Contains(e.Name(), "stagewright") {
+				f.Errorf("a registration is left on this machine: %s", e.Name())
+			}
+		}
+	}
 }
 
 func testDefaults(f *fixture) {
@@ -61,6 +79,9 @@ func testEnvironment(f *fixture) {
 	s.Dir = "/work dir"
 	s.Hostname = "builder-7"
 	v := f.facts(s)
+	if f.o.emulated() { // qemu reverses it
+		slices.Sort(v.Env)
+	}
 	equal(f, "environment", v.Env, s.Env)
 	equal(f, "directory", v.Dir, s.Dir)
 	equal(f, "host name", v.Hostname, s.Hostname)

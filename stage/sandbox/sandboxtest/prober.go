@@ -14,10 +14,18 @@ import (
 //go:embed testdata/prober/main.go
 var proberSource embed.FS
 
-// prober is the compiled program of testdata/prober. It is built once a test
+// probers are the compiled programs of testdata/prober, by GOARCH.
+var probers sync.Map
+
+// prober returns the program for an architecture. It is built once a test
 // process, from the go command's build cache, and loaded into memory, so that
 // no directory has to outlive a test.
-var prober = sync.OnceValues(func() ([]byte, error) {
+func prober(arch string) ([]byte, error) {
+	build, _ := probers.LoadOrStore(arch, sync.OnceValues(func() ([]byte, error) { return buildProber(arch) }))
+	return build.(func() ([]byte, error))()
+}
+
+func buildProber(arch string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "sandboxtest-")
 	if err != nil {
 		return nil, err
@@ -37,12 +45,12 @@ var prober = sync.OnceValues(func() ([]byte, error) {
 	}
 	cmd := exec.Command(goTool, "build", "-trimpath", "-ldflags=-s -w", "-o", "prober", "main.go")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("sandboxtest: build the prober: %w\n%s", err, out)
 	}
 	return os.ReadFile(filepath.Join(dir, "prober"))
-})
+}
 
 // Prober is the path, inside the roots that this package makes, of a static
 // program that does nothing and exits 0 when it has no arguments.
@@ -52,7 +60,13 @@ const Prober = "/bin/prober"
 // layer of a root. It skips the test where the go command cannot build one.
 func Lower(tb testing.TB) string {
 	tb.Helper()
-	program, err := prober()
+	return lowerFor(tb, runtime.GOARCH)
+}
+
+// lowerFor is Lower with a prober for an architecture.
+func lowerFor(tb testing.TB, arch string) string {
+	tb.Helper()
+	program, err := prober(arch)
 	if err != nil {
 		tb.Skipf("no prober: %v", err)
 	}

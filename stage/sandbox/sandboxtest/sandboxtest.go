@@ -10,13 +10,17 @@ package sandboxtest
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
@@ -29,7 +33,18 @@ type Options struct {
 	// NoKernelPolicy leaves out what only a Runner on the host's own kernel
 	// shows: capability masks, seccomp mode and masked paths.
 	NoKernelPolicy bool
+	// Platform and Emulators are those of every Spec; the processes are programs for
+	// that platform. What an emulator shows differently, such as the masks in /proc, is then
+	// not looked at. The suite skips where sandbox.CheckPlatform finds that they cannot be run.
+	Platform  platform.Platform
+	Emulators map[string]string
 }
+
+// arch is what the suite's processes are programs for.
+func (o *Options) arch() string { return cmp.Or(o.Platform.Architecture, runtime.GOARCH) }
+
+// emulated says that the processes are not those of this machine.
+func (o *Options) emulated() bool { return o.arch() != runtime.GOARCH }
 
 // Test runs the suite on Runners from newRunner, which is called once a
 // subtest. The suite skips when sandbox.Probe finds the Runner unavailable.
@@ -41,15 +56,40 @@ func Test(t *testing.T, newRunner func(t *testing.T) sandbox.Runner, o Options) 
 		}
 		t.Fatal(err)
 	}
-	lower := Lower(t)
+	if err := checkPlatform(t.Context(), newRunner(t), o); err != nil {
+		if _, ok := errors.AsType[*sandbox.PlatformError](err); ok {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	lower := lowerFor(t, o.arch())
 	for _, c := range cases {
-		if o.NoKernelPolicy && c.kernelPolicy {
+		if c.kernelPolicy && (o.NoKernelPolicy || o.emulated()) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			c.run(&fixture{T: t, runner: newRunner(t), o: o, lower: lower})
+			c.run(&fixture{T: t, runner: &configured{newRunner(t), o}, o: o, lower: lower})
 		})
 	}
+}
+
+func checkPlatform(ctx context.Context, r sandbox.Runner, o Options) error {
+	if !o.emulated() {
+		return nil
+	}
+	return sandbox.CheckPlatform(ctx, r, o.Platform, o.Emulators)
+}
+
+// configured is a Runner whose Specs all have the suite's platform.
+type configured struct {
+	sandbox.Runner
+	o Options
+}
+
+func (r *configured) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
+	s := *spec
+	s.Platform, s.Emulators = r.o.Platform, r.o.Emulators
+	return r.Runner.Run(ctx, &s)
 }
 
 // suiteCase is one subtest of the suite.

@@ -44,7 +44,7 @@ func run(created *[]Created) *Failure {
 	if err := Receive(fdFile(ConfigFD), &c); err != nil {
 		return fail(StageSetup, "read the configuration", "", err)
 	}
-	if err := closeFrom(FirstSocketFD + c.Sockets); err != nil {
+	if err := closeFrom(FirstSocketFD + c.Inherited); err != nil {
 		return fail(StageSetup, "close inherited descriptors", "", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {

@@ -18,6 +18,7 @@ type builder struct {
 	sources     []int // of c.Mounts, -1 for those without
 	nodes       []int // of deviceNodes, -1 for those that the host lacks
 	sys         int   // the host's /sys, for when there can be no new one
+	emulators   []int // of c.Emulators
 	scratch     int   // a private tmpfs for everything that is not the image's
 	root        int
 	w           walker
@@ -38,7 +39,7 @@ func buildRoot(c *Config) ([]Created, *Failure) {
 		return nil, fail(StageSetup, "enter", "/proc/self/fd", err)
 	}
 	for _, step := range []func() *Failure{
-		b.openHost, b.mountScratch, b.mountOverlay, b.mountProc, b.mountDev, b.mountSys, b.mountAll, b.pivot,
+		b.openHost, b.mountScratch, b.mountOverlay, b.mountProc, b.registerEmulators, b.mountDev, b.mountSys, b.mountAll, b.pivot,
 	} {
 		if f := step(); f != nil {
 			return b.w.created, f
@@ -74,6 +75,13 @@ func (b *builder) openHost() *Failure {
 			}
 		}
 		b.sources = append(b.sources, fd)
+	}
+	for i := range b.c.Emulators {
+		fd, err := unix.Open(b.c.Emulators[i].Path, openPath, 0)
+		if err != nil {
+			return fail(StageEmulator, "open", b.c.Emulators[i].Path, err)
+		}
+		b.emulators = append(b.emulators, fd)
 	}
 	if b.c.BindNodes {
 		for _, n := range deviceNodes {
@@ -119,27 +127,18 @@ func (b *builder) mountScratch() *Failure {
 // mountOverlay mounts the root itself on a directory of the scratch.
 func (b *builder) mountOverlay() *Failure {
 	sub := func(n string) (int, error) { return unix.Openat(b.scratch, n, openPath|unix.O_DIRECTORY, 0) }
-	var err error
-	if len(b.lowers) == 0 {
-		fd, err := sub("lower")
-		if err != nil {
-			return fail(StageRoot, "open", "lower", err)
-		}
-		b.lowers = []int{fd}
-	}
-	b.w.upper = b.upper
-	if b.upper < 0 {
-		// A read-only root gets an upper of its own for the missing mount points.
-		if f := b.scratchUpper(sub); f != nil {
-			return f
-		}
-	}
 	at, err := sub("root")
 	if err != nil {
 		return fail(StageRoot, "open", "root", err)
 	}
-	if err := b.overlay(at); err != nil {
-		return fail(StageRoot, "mount an overlay", b.c.Upper, err)
+	b.w.upper = b.upper
+	if b.c.RootFD != 0 {
+		const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
+		if err := unix.MoveMount(b.c.RootFD, "", at, "", flags); err != nil {
+			return fail(StageRoot, "attach the root", b.c.Upper, err)
+		}
+	} else if f := b.makeOverlay(at, sub); f != nil {
+		return f
 	}
 	if b.root, err = sub("root"); err != nil {
 		return fail(StageRoot, "open", "root", err)
@@ -149,6 +148,27 @@ func (b *builder) mountOverlay() *Failure {
 		return fail(StageRoot, "look at the overlay", "/", err)
 	}
 	b.w.root, b.w.dev = b.root, uint64(st.Dev)
+	return nil
+}
+
+// makeOverlay mounts the overlay on a directory.
+func (b *builder) makeOverlay(at int, sub func(string) (int, error)) *Failure {
+	if len(b.lowers) == 0 {
+		fd, err := sub("lower")
+		if err != nil {
+			return fail(StageRoot, "open", "lower", err)
+		}
+		b.lowers = []int{fd}
+	}
+	if b.upper < 0 {
+		// A read-only root gets an upper of its own for the missing mount points.
+		if f := b.scratchUpper(sub); f != nil {
+			return f
+		}
+	}
+	if err := b.overlay(at); err != nil {
+		return fail(StageRoot, "mount an overlay", b.c.Upper, err)
+	}
 	return nil
 }
 

@@ -20,7 +20,7 @@ const (
 	// ReportFD is a pipe that takes Reports.
 	ReportFD = 4
 	// FirstSocketFD and those after it are unbound sockets, one for each Mount of
-	// kind Socket.
+	// kind Socket, and then the root, if it is mounted already.
 	FirstSocketFD = 5
 	firstFree     = 5
 )
@@ -55,7 +55,12 @@ type Config struct {
 	Null      [3]bool // descriptors 0 to 2 that are to be /dev/null
 	Merge     bool    // descriptor 2 is to be the same as 1
 	DryRun    bool    // do everything but execve, and exit 0
-	Sockets   int     // how many there are from FirstSocketFD on
+	Inherited int     // how many descriptors there are from FirstSocketFD on
+	// RootFD is the root as a mount that is attached nowhere, or 0: Lowers, Upper and Work
+	// then only say what it was made of.
+	RootFD int
+	// Emulators run programs of other machines in this user namespace, which must be new.
+	Emulators []Emulator
 	// Await has the child wait, when it is ready, for one byte on ConfigFD: until
 	// then it is not in the control groups that limit the command.
 	Await   bool
@@ -65,6 +70,13 @@ type Config struct {
 	Remove []Created
 
 	NoMountSetattr, NoVolatile bool
+}
+
+// Emulator is an interpreter to register with the binfmt_misc of a new user namespace.
+type Emulator struct {
+	Path string // on the host
+	Name string // a file name: what it is told that it is called
+	Line string // what is written to register it, with Name as the interpreter
 }
 
 // Rlimit is a limit of setrlimit(2).
@@ -117,6 +129,7 @@ const (
 	StageDev      = "dev"
 	StageSys      = "sys"
 	StageMount    = "mount"
+	StageEmulator = "emulator"
 	StagePivot    = "pivot"
 	StageLimit    = "limit"
 	StageIdentity = "identity"

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,6 +46,18 @@ func main() {
 	}
 }
 
+// arch tells what it was compiled for, and executes itself, under the name that is the first argument, with
+// the other ones.
+func arch(args []string) error {
+	fmt.Println(os.Args[0], "is for", runtime.GOARCH)
+	if len(args) == 0 {
+		return nil
+	}
+	c := exec.Command(os.Args[0])
+	c.Args, c.Stdout, c.Stderr = args, os.Stdout, os.Stderr
+	return c.Run()
+}
+
 func command(name string, args []string) error {
 	switch name {
 	case "facts":
@@ -57,6 +70,8 @@ func command(name string, args []string) error {
 		os.Exit(code)
 	case "sigsys":
 		return dieBySignal()
+	case "arch":
+		return arch(args)
 	case "cat":
 		_, err := io.Copy(os.Stdout, os.Stdin)
 		return err
