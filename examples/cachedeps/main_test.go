@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/stagewright/stagewright/examples/internal/exampletest"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 func TestRun(t *testing.T) {
-	exampletest.NeedSandbox(t)
+	stagetest.NeedsSandbox(t)
 	const want = `as it is:
   run  mkdir deps && for d …
   run  cat deps/* main.txt …

@@ -17,8 +17,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"github.com/stagewright/stagewright/examples/internal/base"
-	"github.com/stagewright/stagewright/examples/internal/exampletest"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 // command runs the program in a directory with files, and with a cache of its own.
@@ -106,7 +105,7 @@ var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}\n$`)
 
 func TestOutputs(t *testing.T) {
 	c := project(t, site)
-	registry := exampletest.Registry(t)
+	registry := stagetest.Registry(t).Host()
 	out, _ := c.must(t, "-t", registry+"/app:1", "-t", registry+"/app:latest", "--push",
 		"-o", "type=oci,dest=DIR/oci", "-o", "type=docker,dest=DIR/app.tar", "-o", "DIR/local", "-o", "type=tar,dest=DIR/root.tar",
 		"--iidfile", "DIR/iid", "--metadata-file", "DIR/meta.json", "DIR")
@@ -236,16 +235,11 @@ func TestRepository(t *testing.T) {
 
 // TestRun: what only a step that runs can see.
 func TestRun(t *testing.T) {
-	exampletest.NeedSandbox(t)
-	shell, err := base.Shell(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := exampletest.Registry(t)
-	exampletest.Push(t, shell, nil, registry+"/shell")
+	registry := stagetest.Registry(t)
+	registry.Push("shell", stagetest.Shell(t))
 	c := project(t, `
 -- Dockerfile --
-FROM `+registry+`/shell
+FROM `+registry.Ref("shell")+`
 RUN --mount=type=secret,id=token,required=true --mount=type=secret,id=word,env=WORD cat /run/secrets/token > /seen && echo $WORD >> /seen
 RUN grep mirror.test /etc/hosts >> /seen
 RUN cat /proc/net/dev | grep -c : >> /seen

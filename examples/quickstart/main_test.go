@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stagewright/stagewright/examples/internal/exampletest"
 	"github.com/stagewright/stagewright/image/layout"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 // shared makes dir, to be given as -cache, use the toolbox that the tests of this module share: compiling it is not what is tested here.
@@ -28,7 +28,7 @@ func shared(t *testing.T, dir string) {
 }
 
 func TestTwice(t *testing.T) {
-	exampletest.NeedSandbox(t)
+	stagetest.NeedsSandbox(t)
 	cache, out := t.TempDir(), t.TempDir()
 	shared(t, cache)
 	quickstart := func() (digest, log string) {

@@ -12,31 +12,25 @@ import (
 	"testing"
 
 	"github.com/stagewright/stagewright"
-	"github.com/stagewright/stagewright/examples/internal/base"
-	"github.com/stagewright/stagewright/examples/internal/exampletest"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 // TestImages builds on images of a registry. The builder's go command is a script that has the program already: what is tested is what
 // -builder and -runtime do.
 func TestImages(t *testing.T) {
-	exampletest.NeedSandbox(t)
-	address, dir := exampletest.Registry(t), t.TempDir()
+	shell, reg, dir := stagetest.Shell(t), stagetest.Registry(t), t.TempDir()
 	compile := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "app"), "./app")
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	shell, err := base.Shell(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	golang := shell.Copy("app", "/compiled").File("/bin/go", "#!/bin/sh\nmkdir /out && cp /compiled /out/app\n", stage.Mode(0o755))
-	exampletest.Push(t, golang, stagewright.Dir(dir), address+"/golang:1.26")
-	exampletest.Push(t, stage.Scratch().File("/etc/os-release", "NAME=Small\n").Env("BASE", "small"), nil, address+"/small")
+	reg.PushWith("golang:1.26", golang, stagewright.Options{Context: stagewright.Dir(dir)})
+	reg.Push("small", stage.Scratch().File("/etc/os-release", "NAME=Small\n").Env("BASE", "small"))
 
 	out := filepath.Join(dir, "out")
-	args := []string{"-o", out, "-cache", t.TempDir(), "-builder", address + "/golang:1.26", "-runtime", address + "/small"}
+	args := []string{"-o", out, "-cache", t.TempDir(), "-builder", reg.Ref("golang:1.26"), "-runtime", reg.Ref("small")}
 	var stdout, stderr bytes.Buffer
 	for _, want := range []string{": done ", ": 0 run, "} {
 		stdout.Reset()
@@ -54,7 +48,7 @@ func TestImages(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	address := exampletest.Registry(t)
+	address := stagetest.Registry(t).Host()
 	for name, test := range map[string]struct {
 		args []string
 		want string

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"github.com/stagewright/stagewright/examples/internal/exampletest"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 func TestRun(t *testing.T) {
-	exampletest.NeedSandbox(t)
+	stagetest.NeedsSandbox(t)
 	exampletest.Run(t, uncached, `
 RUN cat /interfaces: lo
 /bin/sh -c ls /sys/class/net > /interfaces: exit code 0

@@ -5,12 +5,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stagewright/stagewright/examples/internal/exampletest"
 	"github.com/stagewright/stagewright/image/layout"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 func TestRun(t *testing.T) {
-	exampletest.NeedSandbox(t)
+	stagetest.NeedsSandbox(t)
 	// The two steps of the builder run for the first service, and for no other.
 	const want = `orders: 6 steps run; it says: orders 1.0 is up
 users: 2 steps run; it says: users 1.0 is up

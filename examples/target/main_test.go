@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"github.com/stagewright/stagewright/examples/internal/exampletest"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 func TestRun(t *testing.T) {
-	exampletest.NeedSandbox(t)
+	stagetest.NeedsSandbox(t)
 	exampletest.Run(t, run, `
 stage test: built
 stage release: built
