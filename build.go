@@ -48,6 +48,10 @@ type Options struct {
 	// MediaTypes is the family of media types of manifests: image.OCI, which is zero, or
 	// image.Docker, which has no annotations.
 	MediaTypes image.MediaTypes
+	// Compression is how layers are stored: gzip (zero), zstd or not at all, with a level,
+	// and whether the layers of base images are brought into that form, too. Docker's media
+	// types have no zstd.
+	Compression image.Compression
 	// Run are options for every Run step: a network, extra hosts.
 	Run []stage.RunOption
 	// MaxLayers is how many layers an image may have, those of its base included; one with
@@ -91,7 +95,7 @@ type Options struct {
 	// Runner runs the processes of Run steps; nil means namespaces.New.
 	Runner sandbox.Runner
 	// Executor evaluates the graph, instead of stage/local. Store, CacheDir,
-	// Images, Runner, Parallel and Epoch are then its own affair.
+	// Images, Runner, Compression, Parallel and Epoch are then its own affair.
 	Executor stage.Executor
 	// Parallel bounds what happens at once; see local.Options.
 	Parallel int
@@ -263,7 +267,7 @@ func (b *builder) local(o *Options) error {
 		o.Epoch = epoch
 	}
 	e, err := local.New(local.Options{
-		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch,
+		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
 		Transport: o.Registry.Transport, GitEnv: gitEnvironment(os.LookupEnv),
 	})
 	if err != nil {

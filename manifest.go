@@ -27,6 +27,8 @@ func (o *Options) checkManifests(images int) error {
 		return fmt.Errorf("stagewright: media types %d; want image.OCI or image.Docker", o.MediaTypes)
 	case o.MediaTypes == image.Docker && annotated > 0:
 		return errors.New("stagewright: manifests of Docker's media types have no annotations; use image.OCI, or Labels")
+	case o.MediaTypes == image.Docker && o.Compression.Format == image.Zstd:
+		return errors.New("stagewright: Docker's media types have no layer that is compressed with zstd; use image.OCI, or image.Gzip")
 	case len(o.IndexAnnotations) > 0 && images == 1:
 		return errors.New("stagewright: IndexAnnotations, but the build has one platform and no index; use Annotations")
 	}

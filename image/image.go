@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -36,7 +37,7 @@ type Spec struct {
 
 // New returns the image that s describes. Manifest, config and digest are made at once and opening no layer; a layer is opened when it
 // is read through the returned value. It fails when the base cannot be read or has not as many layers as diff IDs, when a layer does
-// not know its digest, and when File cannot be written (see [File.Marshal]).
+// not know its digest, when one is compressed with zstd and MediaTypes is Docker, and when File cannot be written (see [File.Marshal]).
 //
 // The media types of the base's layers become those of the family in MediaTypes; digests and bytes stay as they are.
 func New(s Spec) (v1.Image, error) {
@@ -120,7 +121,11 @@ func (i *lazyImage) addBase(base v1.Image, family MediaTypes, to *v1.Manifest) e
 	for n, d := range m.Layers {
 		d.Data = nil
 		l := layers[n]
-		if mt := family.of(d.MediaType); mt != d.MediaType {
+		mt, err := family.of(d.MediaType)
+		if err != nil {
+			return fmt.Errorf("layer %d of %d: %w", n+1, len(m.Layers), err)
+		}
+		if mt != d.MediaType {
 			d.MediaType = mt
 			l = &typedLayer{l, mt}
 		}
@@ -152,8 +157,12 @@ func (i *lazyImage) addLayer(l v1.Layer, to *v1.Manifest) error {
 	if digest.Hex == "" || diffID.Hex == "" || size < 0 {
 		return fmt.Errorf("digest %q, diff ID %q and size %d must be known", digest, diffID, size)
 	}
-	if family := familyOf(to.MediaType).of(mt); family != mt {
-		mt = family
+	named, err := familyOf(to.MediaType).of(mt)
+	if err != nil {
+		return err
+	}
+	if named != mt {
+		mt = named
 		l = &typedLayer{l, mt}
 	}
 	i.layers = append(i.layers, l)
@@ -170,8 +179,8 @@ func familyOf(manifest types.MediaType) MediaTypes {
 	return OCI
 }
 
-// of returns the name that the family has for a layer's media type, or the type itself where it has none (zstd in Docker's).
-func (f MediaTypes) of(mt types.MediaType) types.MediaType {
+// of returns the name that the family has for a layer's media type, or the type itself where the other family has no such layer.
+func (f MediaTypes) of(mt types.MediaType) (types.MediaType, error) {
 	pairs := [...][2]types.MediaType{
 		{types.OCILayer, types.DockerLayer},
 		{types.OCIUncompressedLayer, types.DockerUncompressedLayer},
@@ -179,10 +188,13 @@ func (f MediaTypes) of(mt types.MediaType) types.MediaType {
 	}
 	for _, p := range pairs {
 		if mt == p[0] || mt == p[1] {
-			return p[f&1]
+			return p[f&1], nil
 		}
 	}
-	return mt
+	if f == Docker && strings.HasSuffix(string(mt), "+zstd") {
+		return "", fmt.Errorf("it is compressed with zstd (%s), which Docker's media types have no name for; use image.OCI, or image.Gzip, with Force for the layers of a base", mt)
+	}
+	return mt, nil
 }
 
 func (i *lazyImage) MediaType() (types.MediaType, error) { return i.mediaType, nil }

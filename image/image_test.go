@@ -115,11 +115,23 @@ func TestNewOnABase(t *testing.T) {
 	}
 }
 
-func TestNewKeepsLayersThatHaveNoNameInAFamily(t *testing.T) {
+// TestDockersMediaTypesHaveNoZstd: neither in an own layer nor in one of a base; other types without a name stay what they are.
+func TestDockersMediaTypesHaveNoZstd(t *testing.T) {
 	data := []byte("x")
-	l := image.NewLayer(image.LayerInfo{Digest: imagetest.Digest(data), DiffID: imagetest.Digest(data), Size: 1, MediaType: types.OCILayerZStd})
-	m, err := imagetest.Make(t, image.Spec{Layers: []v1.Layer{l}, MediaTypes: image.Docker}).Manifest()
-	if err != nil || m.Layers[0].MediaType != types.OCILayerZStd {
+	layer := func(mt types.MediaType) v1.Layer {
+		return image.NewLayer(image.LayerInfo{Digest: imagetest.Digest(data), DiffID: imagetest.Digest(data), Size: 1, MediaType: mt})
+	}
+	zstd := image.Spec{Layers: []v1.Layer{layer(types.OCILayerZStd)}}
+	based := image.Spec{Base: imagetest.Make(t, zstd)}
+	for what, spec := range map[string]image.Spec{"image: layer 1 of 1": zstd, "image: base: layer 1 of 1": based} {
+		imagetest.Make(t, spec)
+		spec.MediaTypes = image.Docker
+		if _, err := image.New(spec); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "image.Gzip") {
+			t.Errorf("error %v", err)
+		}
+	}
+	m, err := imagetest.Make(t, image.Spec{Layers: []v1.Layer{layer(types.OCIUncompressedRestrictedLayer)}, MediaTypes: image.Docker}).Manifest()
+	if err != nil || m.Layers[0].MediaType != types.OCIUncompressedRestrictedLayer {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

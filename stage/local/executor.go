@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
@@ -47,8 +48,9 @@ type Options struct {
 	// Epoch is the time given to everything that the build makes: files,
 	// layers, the image's creation date. Zero means the Unix epoch.
 	Epoch time.Time
-	// Level is the gzip level of layers, 1 to 9; 0 means 6.
-	Level int
+	// Compression is how layers are stored. The zero value is gzip of level 6, and
+	// the layers of base images as they are.
+	Compression image.Compression
 	// Transport sends the requests of HTTP sources; nil means http.DefaultTransport.
 	Transport http.RoundTripper
 	// GitEnv is the environment of the program git, which fetches git sources: PATH,
@@ -101,8 +103,8 @@ func New(o Options) (*Executor, error) {
 	if o.Parallel < 0 {
 		return nil, fmt.Errorf("local: Options.Parallel is %d; want 0 for the default or more", o.Parallel)
 	}
-	if o.Level < 0 || o.Level > 9 {
-		return nil, fmt.Errorf("local: Options.Level is %d; want 1 to 9, or 0 for 6", o.Level)
+	if err := o.Compression.Validate(); err != nil {
+		return nil, fmt.Errorf("local: %w", err)
 	}
 	o = o.withDefaults()
 	if s := o.Epoch.Unix(); s < 0 || s > math.MaxInt64/int64(time.Second) {

@@ -9,12 +9,8 @@ import (
 	"hash"
 	"io"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-
 	"github.com/stagewright/stagewright/cache"
-	"github.com/stagewright/stagewright/image"
-	"github.com/stagewright/stagewright/internal/blockgz"
+	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
 )
@@ -24,7 +20,7 @@ type layerRecord struct {
 	Digest cache.Digest `json:"digest"`
 	DiffID cache.Digest `json:"diffID"`
 	Size   int64        `json:"size"`
-	Blocks []int64      `json:"blocks"` // offset of each compressed block; see blockgz
+	Blocks []int64      `json:"blocks"` // offset of each compressed block; see compress.Writer
 	Total  int64        `json:"total"`  // bytes of the tar
 }
 
@@ -63,10 +59,10 @@ func (s *session) groupLayer(ctx context.Context, d *demand, u unit) (*layerReco
 	})
 }
 
-// layerOf finds or writes the layer of changes, whose bytes are known at a step.
+// layerOf finds or writes the layer of changes, whose bytes are known at a step. One whose digest the cache knows, but whose bytes it has
+// not got any more, is made again when somebody reads it.
 func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree.Change) (*layerRecord, error) {
-	options := blockgz.Options{Level: s.opts.Level, Parallel: s.opts.Parallel}
-	key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", options.Name()).Sum()
+	key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", s.opts.compressor().Name()).Sum()
 	rec, ok, err := load[layerRecord](ctx, s, key)
 	if err != nil {
 		return nil, err
@@ -78,8 +74,15 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 	if err != nil {
 		return nil, err
 	}
+	write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
+		return s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
+	}
+	if ok {
+		s.makeLater(rec.Digest, write)
+		return &rec, nil
+	}
 	err = d.Work(ctx, func(ctx context.Context) error {
-		rec, err = s.writeLayer(ctx, changes, open, options)
+		rec, err = write(ctx, cache.Digest{})
 		return err
 	})
 	if err != nil {
@@ -102,29 +105,28 @@ func (s *session) holds(ctx context.Context, digest cache.Digest) bool {
 	return true
 }
 
-// writeLayer writes a layer straight from the tree's changes to a compressed blob
-// in the cache, in one pass.
-func (s *session) writeLayer(ctx context.Context, changes []tree.Change, open tree.Opener, o blockgz.Options) (rec layerRecord, err error) {
+// writeLayer compresses a tar straight into a blob of the cache, in one pass. It fails unless the blob has the digest want, zero for any.
+func (s *session) writeLayer(ctx context.Context, want cache.Digest, tar func(io.Writer) error) (rec layerRecord, err error) {
 	w, err := s.opts.Store.Create(ctx)
 	if err != nil {
 		return rec, err
 	}
 	defer w.Discard()
 	blob := &sink{w: w, ctx: ctx}
-	compressor := blockgz.NewWriter(blob, o)
+	compressor := compress.NewWriter(blob, s.opts.compressor())
 	diffID := sha256.New()
-	tar := &sink{w: io.MultiWriter(diffID, compressor), ctx: ctx}
-	buffered := bufio.NewWriterSize(tar, 1<<16)
-	err = layertar.Write(buffered, changes, open)
+	plain := &sink{w: io.MultiWriter(diffID, compressor), ctx: ctx}
+	buffered := bufio.NewWriterSize(plain, 1<<16)
+	err = tar(buffered)
 	err = errors.Join(err, buffered.Flush(), compressor.Close())
 	if err != nil {
 		return rec, err
 	}
-	digest, err := w.Commit(ctx, cache.Digest{})
+	digest, err := w.Commit(ctx, want)
 	if err != nil {
 		return rec, err
 	}
-	return layerRecord{Digest: digest, DiffID: sum(diffID), Size: blob.n, Blocks: compressor.Blocks(), Total: tar.n}, nil
+	return layerRecord{Digest: digest, DiffID: sum(diffID), Size: blob.n, Blocks: compressor.Blocks(), Total: plain.n}, nil
 }
 
 func sum(h hash.Hash) cache.Digest { return cache.Digest(h.Sum(nil)) }
@@ -143,19 +145,4 @@ func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	s.n += int64(n)
 	return n, err
-}
-
-// image returns the record's layer as a lazy v1.Layer, whose bytes are verified
-// when they are read.
-func (r layerRecord) image(store cache.Store) v1.Layer {
-	return image.NewLayer(image.LayerInfo{
-		Digest:    v1.Hash{Algorithm: "sha256", Hex: r.Digest.Hex()},
-		DiffID:    v1.Hash{Algorithm: "sha256", Hex: r.DiffID.Hex()},
-		Size:      r.Size,
-		MediaType: types.OCILayer,
-		Open: func() (io.ReadCloser, error) {
-			rc, _, err := cache.NewReader(context.Background(), store, r.Digest)
-			return rc, err
-		},
-	})
 }

@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/stagewright/stagewright/internal/blockgz"
 	"github.com/stagewright/stagewright/stage"
 )
-
-func (s *session) compressor() string {
-	return blockgz.Options{Level: s.opts.Level}.Name()
-}
 
 // plan answers for each step from the records alone. A step that misses by its
 // recipe can still hit by its content, which is known only when nothing below it

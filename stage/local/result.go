@@ -190,6 +190,11 @@ func (s *session) image(ctx context.Context, d *demand, t stage.Target) (v1.Imag
 	if err != nil {
 		return nil, err
 	}
+	if baseImg != nil && s.opts.Compression.Force {
+		if baseImg, err = s.recompressed(ctx, d, s.steps[base], baseImg); err != nil {
+			return nil, s.steps[base].Fail(err, "")
+		}
+	}
 	epoch := s.opts.Epoch
 	file.Created = &epoch
 	file.Config = s.steps[id].Config.Clone()
@@ -198,7 +203,7 @@ func (s *session) image(ctx context.Context, d *demand, t stage.Target) (v1.Imag
 	var list []v1.Layer
 	for i, u := range units {
 		if layers[i] != nil {
-			list = append(list, layers[i].image(s.opts.Store))
+			list = append(list, s.layerImage(layers[i]))
 		}
 		by := s.historyText(u, layers[i])
 		file.History = append(file.History, image.History{Created: &epoch, CreatedBy: by, Comment: "buildkit.dockerfile.v0", EmptyLayer: layers[i] == nil})
@@ -234,7 +239,7 @@ func (s *session) chain(id int) (chain []int, base int) {
 
 // imageLayers returns the layer of each unit, nil for one without.
 func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []unit) ([]*layerRecord, error) {
-	key := cache.NewKey("image", 2).Key("files", s.keys[id]).String("compressor", s.compressor())
+	key := cache.NewKey("image", 2).Key("files", s.keys[id]).String("compressor", s.opts.compressor().Name())
 	for _, u := range units {
 		key.Bool("layer", s.hasLayer(u)).Key("step", s.keys[u.step])
 		if u.since >= 0 {

@@ -40,6 +40,9 @@ type session struct {
 	reportMu sync.Mutex
 	reports  map[int]stage.StepReport
 
+	lostMu sync.Mutex
+	lost   map[cache.Digest]maker // layers whose bytes the cache has not got
+
 	closing sync.Mutex
 	lease   io.Closer // nil after close
 	release func() error
@@ -59,6 +62,8 @@ const (
 	kindBase                   // the layers of a base image, indexed
 	kindExecute                // one execution of a content key
 	kindImage                  // the image of a target, by its place in Graph.Targets
+	kindRecompress             // a layer of a base image in the form that Options.Compression asks for
+	kindBlob                   // the bytes of a layer that the cache has lost
 )
 
 // task names one value of the evaluation: of a step, or of a key that several

@@ -1,4 +1,4 @@
-package blockgz
+package compress
 
 import (
 	"io"
@@ -50,8 +50,9 @@ func BenchmarkWriter(b *testing.B) {
 			b.ReportMetric(float64(n)/float64(len(in))*100, "%size")
 		})
 	}
-	run("blockgz", func(w io.Writer) io.WriteCloser { return NewWriter(w, Options{}) })
-	run("blockgz-1", func(w io.Writer) io.WriteCloser { return NewWriter(w, Options{Parallel: 1}) })
+	run("gzip", func(w io.Writer) io.WriteCloser { return NewWriter(w, Options{}) })
+	run("zstd", func(w io.Writer) io.WriteCloser { return NewWriter(w, Options{Format: Zstd}) })
+	run("gzip-1", func(w io.Writer) io.WriteCloser { return NewWriter(w, Options{Parallel: 1}) })
 	run("klauspost-6", func(w io.Writer) io.WriteCloser { zw, _ := gzip.NewWriterLevel(w, 6); return zw })
 }
 

@@ -1,35 +1,26 @@
-package blockgz
+package compress
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/flate"
 )
 
-// header is fixed: magic, deflate, no flags, mtime 0, no extra flags, OS 255 (unknown).
-var header = [10]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
-
-// lastBlock ends a deflate stream: an empty block with fixed codes and the final bit (RFC 1951, 3.2.6).
-var lastBlock = [2]byte{0x03, 0x00}
-
-var errClosed = errors.New("blockgz: write after Close")
+var errClosed = errors.New("compress: write after Close")
 
 // A Writer compresses what is written to it. Close must be called.
 type Writer struct {
-	w    io.Writer
-	opts Options
+	w     io.Writer
+	opts  Options
+	frame frame
 
 	block  []byte    // input of the next block
 	spare  []byte    // an input buffer to be used again
 	queue  []*job    // in order, being compressed
 	free   []*job    // to be used again
 	work   chan *job // to the compressing goroutines, nil before the first
-	crc    uint32    // of all input
-	total  uint64    // bytes of input
+	begun  bool      // the head has been written
+	total  int64     // bytes of input
 	at     int64     // bytes written to w
 	blocks []int64
 	err    error
@@ -44,29 +35,33 @@ type job struct {
 }
 
 // NewWriter returns a Writer to w. Nothing is written before the first block is
-// full or Close is called.
+// full or Close is called, except that [None] passes on each Write.
 func NewWriter(w io.Writer, o Options) *Writer {
-	return &Writer{w: w, opts: o.withDefaults()}
+	o = o.withDefaults()
+	return &Writer{w: w, opts: o, frame: o.Format.frame()}
 }
 
 // Write takes p as input. An error of an earlier block may come with a later Write.
 func (w *Writer) Write(p []byte) (int, error) {
+	if w.opts.Format == None {
+		before := w.at
+		w.put(p)
+		w.total = w.at
+		return int(w.at - before), w.err
+	}
 	n := 0
 	for n < len(p) && w.err == nil {
-		if w.block == nil && w.err == nil {
+		if w.block == nil {
 			w.block = w.take()
 		}
-		c := min(len(p)-n, BlockSize-len(w.block))
+		c := min(len(p)-n, w.opts.Format.BlockSize()-len(w.block))
 		w.block = append(w.block, p[n:n+c]...)
 		n += c
-		if len(w.block) == BlockSize {
+		if len(w.block) == w.opts.Format.BlockSize() {
 			w.flush()
 		}
 	}
-	if w.err != nil {
-		return n, w.err
-	}
-	return n, nil
+	return n, w.err
 }
 
 // take returns an empty input buffer. The first grows as it is filled, so that a small layer stays small.
@@ -78,13 +73,13 @@ func (w *Writer) take() []byte {
 	if w.total == 0 {
 		return make([]byte, 0, 4<<10)
 	}
-	return make([]byte, 0, BlockSize)
+	return make([]byte, 0, w.opts.Format.BlockSize())
 }
 
 // flush sends the block to be compressed and writes what is ready, waiting when enough are on their way.
 func (w *Writer) flush() {
-	w.crc = crc32.Update(w.crc, crc32.IEEETable, w.block)
-	w.total += uint64(len(w.block))
+	w.frame.add(w.block)
+	w.total += int64(len(w.block))
 	for len(w.queue) >= w.opts.Parallel+1 && w.err == nil {
 		w.next()
 	}
@@ -102,23 +97,20 @@ func (w *Writer) flush() {
 		w.work = make(chan *job, w.opts.Parallel+1)
 	}
 	if len(w.blocks)+len(w.queue) < w.opts.Parallel {
-		go compress(w.work, w.opts.Level)
+		go compress(w.work, w.opts)
 	}
 	w.queue = append(w.queue, j)
 	w.work <- j
 }
 
 // compress is one compressing goroutine; it ends when work is closed.
-func compress(work <-chan *job, level int) {
-	fw, err := flate.NewWriter(nil, level)
+func compress(work <-chan *job, o Options) {
+	encode, err := o.encoder()
 	for j := range work {
 		j.err = err
 		if err == nil {
 			j.out.Reset()
-			fw.Reset(&j.out)
-			if _, j.err = fw.Write(j.in); j.err == nil {
-				j.err = fw.Flush()
-			}
+			j.err = encode(&j.out, j.in)
 		}
 		j.done <- struct{}{}
 	}
@@ -129,16 +121,24 @@ func (w *Writer) next() {
 	j := w.queue[0]
 	w.queue = w.queue[1:]
 	<-j.done
-	if w.err = j.err; w.err == nil && w.at == 0 {
-		w.put(header[:])
+	if w.err = j.err; w.err == nil {
+		w.begin()
 	}
 	w.blocks = append(w.blocks, w.at)
 	w.put(j.out.Bytes())
 	w.free = append(w.free, j)
 }
 
+// begin writes the head, once.
+func (w *Writer) begin() {
+	if !w.begun {
+		w.begun = true
+		w.put(w.frame.head())
+	}
+}
+
 func (w *Writer) put(p []byte) {
-	if w.err != nil {
+	if w.err != nil || len(p) == 0 {
 		return
 	}
 	n, err := w.w.Write(p)
@@ -149,7 +149,7 @@ func (w *Writer) put(p []byte) {
 	w.err = err
 }
 
-// Close compresses what is left and ends the gzip member. It does not close the
+// Close compresses what is left and ends the stream. It does not close the
 // underlying writer. All goroutines have ended their work when it returns, also after
 // an error; the error is the first of any Write.
 func (w *Writer) Close() error {
@@ -171,21 +171,18 @@ func (w *Writer) Close() error {
 		close(w.work)
 		w.work = nil
 	}
-	if w.err == nil && w.at == 0 {
-		w.put(header[:])
+	if w.err == nil && w.opts.Format != None {
+		w.begin()
+		w.put(w.frame.tail())
 	}
-	tail := append(make([]byte, 0, 10), lastBlock[:]...)
-	tail = binary.LittleEndian.AppendUint32(tail, w.crc)
-	tail = binary.LittleEndian.AppendUint32(tail, uint32(w.total)) // modulo 2^32, as RFC 1952 has it
-	w.put(tail)
 	err := w.err
 	w.err, w.block, w.spare, w.free = errClosed, nil, nil, nil
 	return err
 }
 
-// Blocks returns the offset in the output at which each block begins, after Close.
-// Block i holds the input from i*BlockSize on. The slice is the caller's.
+// Blocks returns the offset in the output at which each block begins, after Close; none for [None].
+// Block i holds the input from i times [Format.BlockSize] on. The slice is the caller's.
 func (w *Writer) Blocks() []int64 { return append([]int64(nil), w.blocks...) }
 
 // Total returns the bytes of input so far compressed, all of them after Close.
-func (w *Writer) Total() int64 { return int64(w.total) }
+func (w *Writer) Total() int64 { return w.total }

@@ -1,26 +1,24 @@
-package blockgz
+package compress
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/klauspost/compress/flate"
 )
 
 // ErrDamaged is found in errors of a reader when the compressed bytes or the list of blocks are not what a Writer made.
-var ErrDamaged = errors.New("blockgz: damaged block")
+var ErrDamaged = errors.New("compress: damaged block")
 
-// cachedBlocks is how many inflated blocks a reader keeps: enough for a few sequential readers.
+// cachedBlocks is how many blocks a reader keeps: enough for a few sequential readers.
 const cachedBlocks = 4
 
-// ReaderAt reads the uncompressed bytes at any offset. It keeps four blocks of 1
-// MiB and inflates one block for a read elsewhere. It is safe for concurrent
-// use. Checksums are not looked at: compare digests of what is read.
+// ReaderAt reads the uncompressed bytes at any offset. It keeps four blocks and
+// decompresses one block for a read elsewhere. It is safe for concurrent use. Checksums are not looked at: compare digests of what is read.
 type ReaderAt struct {
 	r      io.ReaderAt
 	size   int64
+	format Format
 	blocks []int64
 	total  int64
 
@@ -33,21 +31,25 @@ type cached struct {
 	data  []byte
 }
 
-// NewReaderAt returns a reader of what a [Writer] made of total bytes: r has size
-// bytes, blocks are those of [Writer.Blocks]. A list that cannot be true is an
+// NewReaderAt returns a reader of what a [Writer] made of total bytes in a format
+// other than [None]: r has size bytes, blocks are those of [Writer.Blocks]. A list that cannot be true is an
 // error that wraps [ErrDamaged], here or at the read that finds it out.
-func NewReaderAt(r io.ReaderAt, size int64, blocks []int64, total int64) (*ReaderAt, error) {
-	if total < 0 || int64(len(blocks)) != (total+BlockSize-1)/BlockSize {
+func NewReaderAt(r io.ReaderAt, size int64, f Format, blocks []int64, total int64) (*ReaderAt, error) {
+	each := int64(f.BlockSize())
+	if each == 0 {
+		return nil, fmt.Errorf("compress: format %d has no blocks", f)
+	}
+	if total < 0 || int64(len(blocks)) != (total+each-1)/each {
 		return nil, fmt.Errorf("%w: %d blocks for %d bytes", ErrDamaged, len(blocks), total)
 	}
-	last := int64(len(header)) - 1
+	last := int64(len(f.frame().head())) - 1
 	for i, at := range blocks {
 		if at <= last || at >= size {
 			return nil, fmt.Errorf("%w: block %d begins at %d", ErrDamaged, i, at)
 		}
 		last = at
 	}
-	return &ReaderAt{r: r, size: size, blocks: blocks, total: total}, nil
+	return &ReaderAt{r: r, size: size, format: f, blocks: blocks, total: total}, nil
 }
 
 // Size returns the number of uncompressed bytes.
@@ -56,15 +58,15 @@ func (r *ReaderAt) Size() int64 { return r.total }
 // ReadAt is [io.ReaderAt] over the uncompressed bytes.
 func (r *ReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("blockgz: read at negative offset %d", off)
+		return 0, fmt.Errorf("compress: read at negative offset %d", off)
 	}
-	n := 0
+	n, each := 0, int64(r.format.BlockSize())
 	for n < len(p) && off < r.total {
-		data, err := r.block(off / BlockSize)
+		data, err := r.block(off / each)
 		if err != nil {
 			return n, err
 		}
-		c := copy(p[n:], data[off%BlockSize:])
+		c := copy(p[n:], data[off%each:])
 		n += c
 		off += int64(c)
 	}
@@ -74,7 +76,7 @@ func (r *ReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// block returns the bytes of one block. Two readers may inflate one block at once; both are right.
+// block returns the bytes of one block. Two readers may decompress one block at once; both are right.
 func (r *ReaderAt) block(i int64) ([]byte, error) {
 	if data := r.cached(i); data != nil {
 		return data, nil
@@ -83,10 +85,9 @@ func (r *ReaderAt) block(i int64) ([]byte, error) {
 	if int(i)+1 < len(r.blocks) {
 		end = r.blocks[i+1]
 	}
-	data := make([]byte, min(BlockSize, r.total-i*BlockSize))
-	fr := flate.NewReader(io.NewSectionReader(r.r, r.blocks[i], end-r.blocks[i]))
-	defer fr.Close()
-	if _, err := io.ReadFull(fr, data); err != nil {
+	each := int64(r.format.BlockSize())
+	data := make([]byte, min(each, r.total-i*each))
+	if err := r.format.decode(data, io.NewSectionReader(r.r, r.blocks[i], end-r.blocks[i])); err != nil {
 		return nil, fmt.Errorf("%w %d: %w", ErrDamaged, i, err)
 	}
 	r.mu.Lock()

@@ -1,0 +1,137 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/dag"
+	"github.com/stagewright/stagewright/internal/decompress"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// recompressed returns a base image with its layers in the form that Options.Compression
+// asks for. Those that may not be distributed stay as they are.
+func (s *session) recompressed(ctx context.Context, d *demand, step *stage.Step, img v1.Image) (v1.Image, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	forms := make([]v1.Layer, len(layers))
+	var inputs []dag.Input[task, any]
+	var at []int
+	for i, layer := range layers {
+		mt, err := layer.MediaType()
+		if err != nil {
+			return nil, err
+		}
+		if !mt.IsDistributable() {
+			continue
+		}
+		digest, err := layer.Digest()
+		if err != nil {
+			return nil, err
+		}
+		key := cache.NewKey("recompressed", 1).String("layer", digest.String()).String("compressor", s.opts.compressor().Name()).Sum()
+		at = append(at, i)
+		inputs = append(inputs, dag.Input[task, any]{
+			Key: task{kind: kindRecompress, key: key},
+			Task: func(ctx context.Context, d *demand) (any, error) {
+				rec, err := s.recompress(ctx, d, step, layer, key)
+				if err != nil {
+					return nil, fmt.Errorf("compressing its layer %s again: %w", digest, err)
+				}
+				return rec, nil
+			},
+		})
+	}
+	all, err := d.All(ctx, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	for i, rec := range all {
+		forms[at[i]] = s.layerImage(rec.(*layerRecord))
+	}
+	return image.ReplaceLayers(img, forms)
+}
+
+// recompress finds the new form of a layer in the cache, or makes it: once in the life of
+// the cache. One whose digest is known, but whose bytes the cache has lost, is made when
+// it is read.
+func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, layer v1.Layer, key cache.Key) (*layerRecord, error) {
+	write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
+		rec, err := s.writeLayer(ctx, want, func(w io.Writer) error { return s.copyTar(ctx, step, layer, w) })
+		if err != nil {
+			return rec, err
+		}
+		return rec, checkDiffID(layer, [32]byte(rec.DiffID))
+	}
+	return shared(ctx, s, step, key, func() (*layerRecord, error) {
+		rec, ok, err := load[layerRecord](ctx, s, key)
+		if !ok || err != nil {
+			return nil, err
+		}
+		if !s.holds(ctx, rec.Digest) {
+			s.makeLater(rec.Digest, write)
+		}
+		return &rec, nil
+	}, func() (rec *layerRecord, err error) {
+		err = d.Work(ctx, func(ctx context.Context) error {
+			made, err := write(ctx, cache.Digest{})
+			rec = &made
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return rec, save(ctx, s, key, rec)
+	})
+}
+
+// copyTar writes what a layer decompresses to, out of the cache where its blob is there.
+// The caller compares the digest of it.
+func (s *session) copyTar(ctx context.Context, step *stage.Step, layer v1.Layer, w io.Writer) error {
+	compressed, err := s.openStored(ctx, step, layer)
+	if err != nil {
+		return err
+	}
+	defer compressed.Close()
+	plain, _, err := decompress.NewReader(compressed)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	_, err = io.Copy(w, plain)
+	return err
+}
+
+// openStored opens a layer as it is stored: in the cache, or where it comes from.
+func (s *session) openStored(ctx context.Context, step *stage.Step, layer v1.Layer) (io.ReadCloser, error) {
+	digest, err := layer.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if known, err := cache.ParseDigest(digest.String()); err == nil {
+		rc, _, err := cache.NewReader(ctx, s.opts.Store, known)
+		if !errors.Is(err, cache.ErrNotFound) {
+			return rc, err
+		}
+	}
+	size, err := layer.Size()
+	if err != nil {
+		return nil, err
+	}
+	rc, err := image.OpenLayer(ctx, layer)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{&progressReader{s: s, step: step, what: digest.String(), r: rc, total: size, ctx: ctx}, rc}, nil
+}
