@@ -2,16 +2,19 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/stagewright/stagewright/image/internal/content"
 )
@@ -39,6 +42,19 @@ type Options struct {
 	// Jobs is how many blobs are transferred at once. Zero is 4, as in go-containerregistry.
 	Jobs int
 
+	// Retries is how often in a row a request is repeated, or an upload resumed, after a failure that may pass: a connection that broke,
+	// a status of 5xx, a limit on requests (429). Zero is DefaultRetries; a negative number is none.
+	Retries int
+
+	// Backoff is the wait before the first of them; it doubles each time, up to a minute. Zero is DefaultBackoff. A wait that the
+	// registry asks for (Retry-After) is kept instead, and one of more than a minute is an error at once.
+	Backoff time.Duration
+
+	// Mirrors names, for the host of a registry ("docker.io"), hosts that are asked before it when something is pulled:
+	// "mirror.lan:5000", or with a path before the names there, "harbor.lan/hub". What a tag is, the first that has it says. Each has
+	// its own credentials in the keychain, and Insecure is by its own host. Pushes go to the registry itself.
+	Mirrors map[string][]string
+
 	// Documents keeps manifests and configs, so that one whose digest is known is asked for once. Nil keeps none.
 	Documents Documents
 
@@ -61,7 +77,8 @@ func (o Options) keychain() authn.Keychain {
 	return o.Keychain
 }
 
-func (o Options) remote() []remote.Option {
+// transport returns what every request passes through: repeated when that may help, guarded, sent.
+func (o Options) transport(r retries) http.RoundTripper {
 	base := o.Transport
 	if base == nil {
 		base = remote.DefaultTransport
@@ -70,35 +87,60 @@ func (o Options) remote() []remote.Option {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	jobs := o.Jobs
-	if jobs <= 0 {
-		jobs = 4
-	}
 	agent := o.UserAgent
 	if agent == "" {
 		agent = "stagewright"
 	}
-	return []remote.Option{
-		remote.WithTransport(&guard{base: base, insecure: o.Insecure, timeout: timeout}),
-		remote.WithAuthFromKeychain(o.keychain()),
-		remote.WithJobs(jobs),
-		remote.WithUserAgent(agent),
-	}
+	return transport.NewUserAgent(&retrier{&guard{base: base, insecure: o.Insecure, timeout: timeout}, r}, agent)
 }
 
-// Client asks registries. It keeps tokens, so that one Client for a whole build logs in once.
+func (o Options) jobs() int {
+	if o.Jobs <= 0 {
+		return 4
+	}
+	return o.Jobs
+}
+
+func (o Options) retries() retries {
+	r := retries{count: o.Retries, first: o.Backoff}
+	if r.count == 0 {
+		r.count = DefaultRetries
+	}
+	if r.first <= 0 {
+		r.first = DefaultBackoff
+	}
+	return r
+}
+
+// Client asks registries. It keeps what a host says of itself and its tokens, so that one Client for a whole build shakes hands once with each
+// host, sinks included that it makes itself (see [Client.Push]).
 type Client struct {
-	options Options
-	puller  *remote.Puller
-	err     error // of making the puller
+	options   Options
+	retries   retries
+	transport http.RoundTripper
+	uploads   turns // one upload of a blob to a repository at a time, and one change of a list of referrers
+
+	mu    sync.Mutex
+	hosts map[string]*host
 }
 
 // NewClient returns a client. It sends nothing yet.
 func NewClient(o Options) *Client {
 	o.Insecure = slices.Clone(o.Insecure)
-	c := &Client{options: o}
-	c.puller, c.err = remote.NewPuller(o.remote()...)
-	return c
+	o.Mirrors = maps.Clone(o.Mirrors)
+	r := o.retries()
+	return &Client{options: o, retries: r, transport: o.transport(r), hosts: map[string]*host{}}
+}
+
+func (c *Client) host(reg name.Registry) *host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[reg.RegistryStr()]
+	if h == nil {
+		h = &host{client: c, registry: reg, turn: make(chan struct{}, 1), grants: map[string]*grant{}}
+		c.hosts[reg.RegistryStr()] = h
+	}
+	return h
 }
 
 // parse reads a reference, with Docker's defaults, and decides whether plain http may be tried.
@@ -107,10 +149,22 @@ func (o Options) parse(ref string) (name.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	if host := r.Context().RegistryStr(); isLoopback(hostname(host)) || slices.Contains(o.Insecure, host) {
+	if o.plain(r.Context().RegistryStr()) {
 		return name.ParseReference(ref, name.WeakValidation, name.Insecure)
 	}
 	return r, nil
+}
+
+// registry reads the host of a registry in the same way.
+func (o Options) registry(host string) (name.Registry, error) {
+	if o.plain(host) {
+		return name.NewRegistry(host, name.StrictValidation, name.Insecure)
+	}
+	return name.NewRegistry(host, name.StrictValidation)
+}
+
+func (o Options) plain(host string) bool {
+	return isLoopback(hostname(host)) || slices.Contains(o.Insecure, host)
 }
 
 // display is how messages write a reference: Docker Hub as docker.io.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -23,15 +24,23 @@ var (
 	ErrUnreachable  = errors.New("the registry cannot be reached")
 	ErrPlainHTTP    = errors.New("plain http refused")
 	ErrRateLimited  = errors.New("the registry limits requests")
+	ErrTooLarge     = errors.New("too large for the registry")
 )
 
 // Error is the failure of a request to a registry.
 type Error struct {
-	Op     string // "resolve", "pull" or "push"
+	Op     string // "resolve", "pull", "push", "attach" or "list referrers"
 	Ref    string // the whole name
 	Host   string // of the registry, empty for a bad reference
 	Reason error  // one of the Err values of this package, or nil
 	Err    error  // what happened
+
+	// Login is the entry of the keychain that was tried when Reason is ErrUnauthorized: `user "bob"`, `an identity token`. It is empty when
+	// the keychain has none for the host, and never has a secret.
+	Login string
+
+	// RetryAfter is how long the registry asks to be left alone, 0 when it does not.
+	RetryAfter time.Duration
 }
 
 // Error names the operation, the reference, what happened and what to do about it.
@@ -68,13 +77,26 @@ func (e *Error) advice() string {
 		}
 		return e.Host + " has no such repository or tag; check the spelling, and for an image of Docker Hub write docker.io/… in front"
 	case errors.Is(e.Reason, ErrUnauthorized):
-		return "log in with `docker login " + e.Host + "`, or set Options.Keychain; the image may also not exist, which many registries report like this"
+		tried := "the keychain has no entry for " + e.Host + ", so nobody was logged in"
+		if e.Login != "" {
+			tried = "the keychain's entry for " + e.Host + " was tried: " + e.Login
+		}
+		if e.Op == "push" || e.Op == "attach" {
+			return tried + "; log in with `docker login " + e.Host + "`, or set Options.Keychain, as somebody who may write there"
+		}
+		return tried + "; log in with `docker login " + e.Host + "`, or set Options.Keychain; the image may also not exist, which many registries report like this"
 	case errors.Is(e.Reason, ErrUnreachable):
 		return "check that " + e.Host + " is spelled right and runs, the network, and the proxy settings"
 	case errors.Is(e.Reason, ErrPlainHTTP):
 		return "serve the registry over https, or list its host in Options.Insecure; credentials go over https only"
 	case errors.Is(e.Reason, ErrRateLimited):
-		return "log in with `docker login " + e.Host + "` for a higher limit, or wait"
+		wait := "or wait"
+		if e.RetryAfter > 0 {
+			wait = fmt.Sprintf("or wait for the %v that it asks for (Retry-After)", e.RetryAfter)
+		}
+		return "log in with `docker login " + e.Host + "` for a higher limit, " + wait
+	case errors.Is(e.Reason, ErrTooLarge):
+		return "the registry, or a proxy before it, bounds what it takes (in nginx client_max_body_size); have that raised, or make smaller layers"
 	}
 	return ""
 }
@@ -96,6 +118,14 @@ func newError(ctx context.Context, op string, r name.Reference, err error) error
 	var own *Error
 	if errors.As(err, &own) {
 		return err
+	}
+	var limited *waitError
+	if errors.As(err, &limited) {
+		e.RetryAfter = limited.after.Round(time.Second)
+	}
+	var refused *deniedError
+	if errors.As(err, &refused) {
+		e.Login = refused.login
 	}
 	var status *transport.Error
 	var netErr net.Error
@@ -124,6 +154,8 @@ func reasonOf(status int) error {
 		return ErrUnauthorized
 	case http.StatusTooManyRequests:
 		return ErrRateLimited
+	case http.StatusRequestEntityTooLarge:
+		return ErrTooLarge
 	}
 	return nil
 }

@@ -46,11 +46,13 @@ func TestReasons(t *testing.T) {
 }
 
 func TestZeroOptionsHaveDefaults(t *testing.T) {
-	if n := len(Options{}.remote()); n != 4 {
-		t.Errorf("%d options", n)
+	for _, o := range []Options{{}, {Timeout: -1, Jobs: -1, Backoff: -1}} {
+		if r := o.retries(); o.jobs() != 4 || r.count != DefaultRetries || r.first != DefaultBackoff {
+			t.Errorf("%+v: %d jobs, %+v", o, o.jobs(), r)
+		}
 	}
-	if NewClient(Options{}).err != nil || NewClient(Options{Timeout: -1, Jobs: -1}).err != nil {
-		t.Error("defaults are refused")
+	if r := (Options{Retries: -1}).retries(); r.wait(t.Context(), 1, 0) {
+		t.Error("a retry where there are none")
 	}
 }
 

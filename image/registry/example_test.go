@@ -57,6 +57,73 @@ func ExamplePushWith() {
 	// Output: pushed
 }
 
+// Several names for one image: its blobs are sent once, and the names are moved last.
+func ExamplePush_tags() {
+	host, stop := startRegistry()
+	defer stop()
+	sink := registry.Push(host+"/app:1.4.2", "1.4", "1", "latest")
+	d, err := image.Deliver(context.Background(), sink, helloImage(), nil)
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println(d.How, len(d.Refs), "names,", d.Blobs, "blobs")
+	d, err = image.Deliver(context.Background(), sink, helloImage(), nil)
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println(d.How, len(d.Refs), "names,", d.Blobs, "blobs")
+	// Output:
+	// pushed 4 names, 2 blobs
+	// there already 4 names, 0 blobs
+}
+
+// Sinks of one client shake hands with a registry once.
+func ExampleClient_Push() {
+	host, stop := startRegistry()
+	defer stop()
+	client := registry.NewClient(registry.Options{Retries: 8, Backoff: time.Second})
+	for _, sink := range []image.Sink{client.Push(host + "/app:1.0"), client.Push(host + "/mirror/app:1.0")} {
+		if err := sink.Write(context.Background(), helloImage()); err != nil {
+			stdlog.Fatal(err)
+		}
+	}
+	fmt.Println("pushed")
+	// Output: pushed
+}
+
+// Whoever runs sinks that others made has them use its own client; those with options of their own keep them.
+func ExampleClient_Adopt() {
+	host, stop := startRegistry()
+	defer stop()
+	client := registry.NewClient(registry.Options{UserAgent: "mytool/1.0"})
+	sink := client.Adopt(registry.Push(host + "/app:1.0"))
+	if err := sink.Write(context.Background(), helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println("pushed")
+	// Output: pushed
+}
+
+// An image or a whole index is copied without a tarball in between.
+func ExampleClient_Artifact() {
+	host, stop := startRegistry()
+	defer stop()
+	ctx := context.Background()
+	client := registry.NewClient(registry.Options{})
+	if err := client.Push(host+"/app:1.0").Write(ctx, helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+	a, err := client.Artifact(ctx, host+"/app:1.0")
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	if err := client.Push(host+"/app:stable").Write(ctx, a); err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println("copied")
+	// Output: copied
+}
+
 // A base image is found by name and platform. No layer is read.
 func ExampleClient_Resolve() {
 	host, stop := startRegistry()

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	fake "github.com/google/go-containerregistry/pkg/registry"
@@ -19,7 +21,8 @@ import (
 
 // server is a registry in memory that keeps a list of what it is asked.
 type server struct {
-	host string
+	host  string
+	inner http.Handler // the registry itself
 
 	mu       sync.Mutex
 	requests []string
@@ -30,8 +33,13 @@ type server struct {
 // serve starts a registry at 127.0.0.1, over plain http.
 func serve(t *testing.T) *server {
 	t.Helper()
-	s := &server{}
-	inner := fake.New(fake.Logger(log.New(io.Discard, "", 0)))
+	return serveReferrers(t, false)
+}
+
+// serveReferrers starts one that lists referrers, or does not.
+func serveReferrers(t *testing.T, referrers bool) *server {
+	t.Helper()
+	s := &server{inner: fake.New(fake.Logger(log.New(io.Discard, "", 0)), fake.WithReferrersSupport(referrers))}
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests = append(s.requests, r.Method+" "+short(r.URL.RequestURI()))
@@ -39,7 +47,7 @@ func serve(t *testing.T) *server {
 		hook := s.hook
 		s.mu.Unlock()
 		if hook == nil || !hook(w, r) {
-			inner.ServeHTTP(w, r)
+			s.inner.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(ts.Close)
@@ -78,10 +86,23 @@ func count(requests []string, text string) (n int) {
 	return n
 }
 
+// reset breaks the connection of a request.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+}
+
 // client has no credentials, whoever runs the test.
 func client() *registry.Client { return registry.NewClient(anonymous()) }
 
-func anonymous() registry.Options { return registry.Options{Keychain: authn.NewMultiKeychain()} }
+// Retries do not wait long.
+func anonymous() registry.Options {
+	return registry.Options{Keychain: authn.NewMultiKeychain(), Backoff: time.Millisecond}
+}
 
 // withAuth answers 401 to whoever does not send the user and the password.
 func withAuth(user, password string) func(http.ResponseWriter, *http.Request) bool {

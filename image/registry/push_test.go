@@ -78,11 +78,10 @@ func TestPushUnchanged(t *testing.T) {
 		"image": {Image: imagetest.Image(t, &opens, "text")}, "index": {Index: imagetest.Index(t, &opens, "text")},
 	} {
 		s := serve(t)
-		sink := registry.PushWith(s.host+"/app:1.0", anonymous())
-		imagetest.Write(t, sink, a)
+		imagetest.Write(t, registry.PushWith(s.host+"/app:1.0", anonymous()), a)
 		s.take()
 		opens.Store(0)
-		imagetest.Write(t, sink, a)
+		imagetest.Write(t, registry.PushWith(s.host+"/app:1.0", anonymous()), a)
 		if got, want := s.take(), []string{"GET /v2/", "HEAD /v2/app/manifests/1.0"}; !slices.Equal(got, want) {
 			t.Errorf("%s: requests %q, want %q", name, got, want)
 		}

@@ -1,0 +1,268 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/image"
+)
+
+// blob has the repository have b: it is there, or comes out of another repository of the registry, or is sent.
+func (p *push) blob(ctx context.Context, b blob) error {
+	done, err := p.client.uploads.take(ctx, p.repo.name.Name()+"@"+b.digest.String())
+	if err != nil {
+		return err
+	}
+	defer done()
+	there, err := p.repo.has(ctx, b.digest)
+	if err != nil {
+		return err
+	}
+	u := &upload{push: p, blob: b}
+	for n := 0; !there && n < len(b.from); n++ {
+		// A registry that does not mount begins an upload instead, which is then used.
+		if there, err = u.begin(ctx, url.Values{"mount": {b.digest.String()}, "from": {b.from[n].RepositoryStr()}}); err != nil && ctx.Err() != nil {
+			return err
+		}
+		if u.location != nil {
+			break
+		}
+	}
+	if there {
+		p.skipped()
+		return nil
+	}
+	if err := u.run(ctx); err != nil {
+		return fmt.Errorf("blob %s of %d bytes: %w", b.digest, b.size, err)
+	}
+	p.sent(b.size)
+	return nil
+}
+
+// upload sends one blob, by the distribution specification's chunked upload with, as long as nothing breaks, one chunk: begin, send, commit.
+type upload struct {
+	*push
+	blob
+	location *url.URL // where it goes on; nil before it has begun
+	offset   int64    // what the registry has, as far as is known
+	resumed  bool     // it has gone on in the middle
+}
+
+// run sends the blob. After a failure that may pass it asks the registry what has arrived and goes on there, or begins again. The retries
+// are counted from the last byte that arrived.
+func (u *upload) run(ctx context.Context) error {
+	for failures, best := 0, int64(0); ; {
+		err := u.attempt(ctx)
+		if err == nil || !u.again(err) || ctx.Err() != nil {
+			return err
+		}
+		if u.location != nil {
+			u.ask(ctx)
+		}
+		if u.offset > best {
+			failures, best = 0, u.offset
+		}
+		var limited *waitError
+		if errors.As(err, &limited); limited == nil {
+			limited = &waitError{}
+		}
+		if failures++; !u.client.retries.wait(ctx, failures, limited.after) {
+			return err
+		}
+		if there, hasErr := u.repo.has(ctx, u.digest); hasErr == nil && there {
+			return nil // the answer to the last request was lost, and not the request
+		}
+	}
+}
+
+// again reports whether another attempt may succeed, and forgets an upload that the registry has given up.
+func (u *upload) again(err error) bool {
+	switch {
+	case hasStatus(err, http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable) && u.location != nil,
+		hasStatus(err, http.StatusBadRequest) && u.resumed: // what arrived was not what it said
+		u.location, u.offset, u.resumed = nil, 0, false
+		return true
+	case hasStatus(err, http.StatusUnauthorized) && u.location != nil && u.offset < u.size:
+		return true // the token expired, and the body was on its way
+	}
+	return passing(err)
+}
+
+func (u *upload) attempt(ctx context.Context) error {
+	if u.location == nil {
+		if _, err := u.begin(ctx, nil); err != nil {
+			return err
+		}
+	}
+	if u.offset < u.size {
+		if err := u.send(ctx); err != nil {
+			return err
+		}
+	}
+	return u.commit(ctx)
+}
+
+// begin opens an upload, or mounts the blob.
+func (u *upload) begin(ctx context.Context, query url.Values) (mounted bool, err error) {
+	resp, err := u.repo.ask(ctx, http.MethodPost, "blobs/uploads/", query, nil, http.StatusCreated, http.StatusAccepted)
+	if err != nil {
+		return false, err
+	}
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusCreated && query != nil {
+		return true, nil
+	}
+	u.offset = 0
+	return false, u.follow(resp)
+}
+
+// follow notes where an upload goes on.
+func (u *upload) follow(resp *http.Response) error {
+	to, err := resp.Location()
+	if err != nil {
+		return fmt.Errorf("%s %s: the answer does not say where the upload goes on: %w", resp.Request.Method, resp.Request.URL.Path, err)
+	}
+	asked := resp.Request.URL
+	if to.Host == asked.Host {
+		to.Scheme = asked.Scheme // behind a proxy that ends TLS, some say http
+	}
+	if err := checkHop(asked, to); err != nil {
+		return err
+	}
+	u.location = to
+	return nil
+}
+
+// send sends the blob from offset on.
+func (u *upload) send(ctx context.Context) error {
+	body, err := u.body(ctx)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), body)
+	if err != nil {
+		body.Close()
+		return err
+	}
+	req.ContentLength = u.size - u.offset
+	req.GetBody = func() (io.ReadCloser, error) { return u.body(ctx) }
+	req.Header.Set("Content-Type", "application/octet-stream")
+	if u.offset > 0 {
+		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.size-1))
+	}
+	resp, err := u.repo.do(req, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	u.offset = u.size
+	return u.follow(resp)
+}
+
+// commit names the blob.
+func (u *upload) commit(ctx context.Context) error {
+	to := *u.location
+	q := to.Query()
+	q.Set("digest", u.digest.String())
+	to.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := u.repo.do(req, http.StatusCreated, http.StatusNoContent, http.StatusAccepted)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	return stored(resp, u.digest)
+}
+
+// ask asks how much of the upload has arrived, and has it begin again when the registry cannot say.
+func (u *upload) ask(ctx context.Context) {
+	location := u.location
+	u.location, u.offset, u.resumed = nil, 0, false
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), nil)
+	if err != nil {
+		return
+	}
+	resp, err := u.repo.do(req, http.StatusNoContent, http.StatusOK, http.StatusAccepted)
+	if err != nil {
+		return
+	}
+	resp.Body.Close()
+	var first, last int64
+	// "0-0" is one byte, and also what registries say of none.
+	if _, err := fmt.Sscanf(strings.TrimPrefix(resp.Header.Get("Range"), "bytes="), "%d-%d", &first, &last); err != nil || first != 0 || last < 1 || last >= u.size {
+		return
+	}
+	if resp.Header.Get("Location") == "" {
+		u.location = location
+	} else if u.follow(resp) != nil {
+		return
+	}
+	u.offset, u.resumed = last+1, true
+}
+
+// body opens the blob and verifies it, so that wrong bytes are reported here and not as a registry's refusal. What has arrived is read and
+// not sent.
+func (u *upload) body(ctx context.Context) (io.ReadCloser, error) {
+	rc, err := u.open(ctx)
+	if err != nil {
+		return nil, &bodyError{err}
+	}
+	vr, err := image.Verify(rc, u.digest, u.size)
+	if err == nil {
+		_, err = io.CopyN(io.Discard, vr, u.offset)
+	}
+	if err != nil {
+		rc.Close()
+		return nil, &bodyError{err}
+	}
+	return &progress{ReadCloser: vr, say: u.say, at: image.Transfer{What: u.digest.String(), Done: u.offset, Total: u.size}}, nil
+}
+
+// progress tells how far a blob has been read.
+type progress struct {
+	io.ReadCloser
+	say  func(image.Transfer)
+	at   image.Transfer
+	said int64
+}
+
+// noticeable is after how many bytes something is told.
+const noticeable = 256 << 10
+
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b)
+	p.at.Done += int64(n)
+	if n > 0 && (p.at.Done-p.said >= noticeable || p.at.Done == p.at.Total) {
+		p.said = p.at.Done
+		p.say(p.at)
+	}
+	return n, err
+}
+
+// stored compares what a registry says that it has stored with what was meant, where it says so.
+func stored(resp *http.Response, want v1.Hash) error {
+	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != want.String() {
+		return &storedError{want, got}
+	}
+	return nil
+}
+
+// storedError is a registry that has stored something else than was sent.
+type storedError struct {
+	want v1.Hash
+	got  string
+}
+
+func (e *storedError) Error() string {
+	return fmt.Sprintf("the registry says that it has stored %q, and was sent %s", e.got, e.want)
+}
