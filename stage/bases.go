@@ -49,7 +49,7 @@ func (c *compiler) resolveBases() {
 	walk = func(l *link) {
 		for ; l != nil && !seen[l]; l = l.prev {
 			seen[l] = true
-			for _, s := range c.references(l) {
+			for _, s := range c.references(l, c.opts.Platforms...) {
 				if s.last != nil {
 					todo = append(todo, s.last)
 				}
@@ -195,8 +195,10 @@ func (c *compiler) ask(r *resolved, key baseKey) {
 // similarStage helps the one who wrote From("builder") where From(builder) was
 // meant.
 func (c *compiler) similarStage(ref string) string {
-	if _, ok := c.names[strings.ToLower(ref)]; ok {
-		return fmt.Sprintf("a stage has that name: use the Stage value, or stage.Named(%q)", ref)
+	for _, names := range c.names {
+		if _, ok := names[strings.ToLower(ref)]; ok {
+			return fmt.Sprintf("a stage has that name: use the Stage value, or stage.Named(%q)", ref)
+		}
 	}
 	return ""
 }

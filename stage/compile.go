@@ -162,7 +162,7 @@ type compiler struct {
 	path           []string       // names of the stages being compiled, for the report of a cycle
 	declarations   map[declKey]*declaration
 	order          []*declaration
-	names          map[string]named
+	names          map[platform.Platform]map[string]named // by target platform and name
 	chosen         map[pinKey]Stage
 	numbers        map[*root]string
 	bases          map[baseKey]*resolved
@@ -294,7 +294,8 @@ func (c *compiler) begin(l *link, p, target platform.Platform) *state {
 	st := c.base(l, p, target)
 	c.compatible = c.compatible || l.root.rules != nil
 	st.defaults, st.rules = nil, l.root.rules
-	if len(st.cfg.OnBuild) > 0 {
+	// What ForPlatform or Named stands for is the stage itself, and not a base of another.
+	if itself := l.root.choose != nil || l.root.named != ""; len(st.cfg.OnBuild) > 0 && !itself {
 		st = c.trigger(st, l, p, target)
 	}
 	return st
@@ -372,7 +373,7 @@ func (c *compiler) base(l *link, p, target platform.Platform) *state {
 		defer func() { c.choosing-- }()
 		return c.inherit(chosen.last, target)
 	case r.named != "":
-		head := c.find(r)
+		head := c.find(r, target)
 		if head == nil {
 			return lost
 		}

@@ -259,3 +259,40 @@ func TestDeferred(t *testing.T) {
 	}
 	mistakes(t, stage.Options{}, stage.From("alpine").User(""))
 }
+
+// TestChosenStagesAreThemselves: a target that ForPlatform or Named stands for keeps its own triggers, which are for whoever builds
+// on it, and what is chosen for different platforms may have one name.
+func TestChosenStagesAreThemselves(t *testing.T) {
+	chosen := stage.ForPlatform(func(p platform.Platform) stage.Stage {
+		return stage.Scratch(stage.As("app")).Mkdir("/" + p.Architecture).OnBuild("RUN true")
+	})
+	both := stage.Options{Platforms: platform.Set{amd64, arm64}}
+	user := stage.Scratch().CopyFrom(stage.Named("app"), "/", "/all")
+	for name, targets := range map[string][]stage.Stage{
+		"itself":    {chosen},
+		"continued": {chosen.Mkdir("/more")},
+		"named":     {chosen, stage.Named("app")},
+		"copied":    {chosen, user},
+	} {
+		g := compileWith(t, both, targets...)
+		for _, target := range g.Targets() {
+			step := g.Steps()[target.Step]
+			if name != "copied" && !slices.Equal(step.Config.OnBuild, []string{"RUN true"}) {
+				t.Errorf("%s: on %s the triggers are %q", name, target.Platform, step.Config.OnBuild)
+			}
+			for at := target.Step; at >= 0; at = g.Steps()[at].Parent {
+				for _, from := range g.Steps()[at].Inputs {
+					if got := g.Steps()[from].Platform; got != target.Platform {
+						t.Errorf("%s: on %s app is that of %s", name, target.Platform, got)
+					}
+				}
+			}
+		}
+	}
+	if errs := mistakes(t, both, stage.From(chosen)); len(errs) != 1 || !strings.Contains(errs[0].Error(), "the base has ONBUILD triggers") {
+		t.Errorf("built on a stage with triggers: %v", errs)
+	}
+	if errs := mistakes(t, both, chosen, stage.Scratch(stage.As("app"))); len(errs) == 0 || !strings.Contains(errs.Error(), "the name app is taken") {
+		t.Errorf("two stages with one name on one platform: %v", errs)
+	}
+}

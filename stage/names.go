@@ -16,16 +16,25 @@ type named struct {
 	heads []*link
 }
 
-// collectNames goes through everything that the targets can reach and finds the
-// stages that have names, so that Named can refer to any of them and no two
-// stages share one.
+// collectNames goes through everything that the targets can reach on a platform and finds
+// the stages that have names, so that Named can refer to any of them and no two stages
+// share one. What ForPlatform chooses for different platforms may have one name.
 func (c *compiler) collectNames(targets []Stage) {
-	c.names = map[string]named{}
+	c.names = map[platform.Platform]map[string]named{}
+	for _, p := range c.opts.Platforms {
+		if c.names[p] == nil {
+			c.names[p] = map[string]named{}
+			c.collectNamesOn(p, targets)
+		}
+	}
+}
+
+func (c *compiler) collectNamesOn(p platform.Platform, targets []Stage) {
 	seen := map[*link]bool{}
 	var todo []*link
 	visit := func(s Stage) {
 		if s.last != nil {
-			c.addName(s.last)
+			c.addName(p, s.last)
 			todo = append(todo, s.last)
 		}
 	}
@@ -40,15 +49,15 @@ func (c *compiler) collectNames(targets []Stage) {
 		todo = todo[:len(todo)-1]
 		for ; l != nil && !seen[l]; l = l.prev {
 			seen[l] = true
-			for _, s := range c.references(l) {
+			for _, s := range c.references(l, p) {
 				visit(s)
 			}
 		}
 	}
 }
 
-// references are the stages that one link mentions by value.
-func (c *compiler) references(l *link) []Stage {
+// references are the stages that one link mentions by value, on any of the platforms.
+func (c *compiler) references(l *link, platforms ...platform.Platform) []Stage {
 	var list []Stage
 	add := func(s Source) {
 		if st, ok := s.(Stage); ok {
@@ -60,13 +69,13 @@ func (c *compiler) references(l *link) []Stage {
 		if l.root.base != nil {
 			list = append(list, Stage{last: l.root.base})
 		}
-		for _, p := range c.opts.Platforms {
+		for _, p := range platforms {
 			if base := c.among(l.root, p); base != nil {
 				list = append(list, Stage{last: base})
 			}
 		}
 		if l.root.choose != nil && l.root.err == nil {
-			for _, p := range c.opts.Platforms {
+			for _, p := range platforms {
 				list = append(list, c.preview(l.root, p))
 			}
 		}
@@ -106,13 +115,13 @@ func (c *compiler) preview(r *root, p platform.Platform) Stage {
 	return s
 }
 
-func (c *compiler) addName(l *link) {
+func (c *compiler) addName(p platform.Platform, l *link) {
 	r := l.root
 	if r.name == "" {
 		return
 	}
 	key := strings.ToLower(r.name)
-	n, ok := c.names[key]
+	n, ok := c.names[p][key]
 	switch {
 	case !ok:
 		n = named{root: r}
@@ -123,14 +132,14 @@ func (c *compiler) addName(l *link) {
 	if !slices.Contains(n.heads, l) {
 		n.heads = append(n.heads, l)
 	}
-	c.names[key] = n
+	c.names[p][key] = n
 }
 
-// find returns the stage that a Named stage means.
-func (c *compiler) find(r *root) *link {
-	n, ok := c.names[strings.ToLower(r.named)]
+// find returns the stage that a Named stage means on a platform.
+func (c *compiler) find(r *root, p platform.Platform) *link {
+	n, ok := c.names[p][strings.ToLower(r.named)]
 	if !ok {
-		known := slices.Sorted(maps.Keys(c.names))
+		known := slices.Sorted(maps.Keys(c.names[p]))
 		fix := "no stage of this graph has a name; give one with stage.As"
 		if near := nearest(r.named, known); near != "" {
 			fix = "did you mean " + near + "?"

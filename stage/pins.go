@@ -108,7 +108,7 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 		case x.root.base != nil:
 			return c.seesTarget(x.root.base)
 		case len(x.root.among) > 0:
-			return slices.ContainsFunc(c.references(x), func(s Stage) bool { return s.last != nil && c.seesTarget(s.last) })
+			return slices.ContainsFunc(c.references(x, c.opts.Platforms...), func(s Stage) bool { return s.last != nil && c.seesTarget(s.last) })
 		}
 		return false
 	}
@@ -118,7 +118,7 @@ func (c *compiler) linkSeesTarget(x *link) bool {
 	if x.root.rules != nil && readsImage(x.op) {
 		return true
 	}
-	for _, s := range c.references(x) {
+	for _, s := range c.references(x, c.opts.Platforms...) {
 		if s.last != nil && (!c.pinned(s.last.root) || c.seesTarget(s.last)) {
 			return true
 		}
