@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -78,8 +79,10 @@ type Options struct {
 	// Store is the cache itself, instead of CacheDir: cache.NewMemory, for
 	// instance.
 	Store cache.Store
-	// Registry is how base images are fetched; the zero value uses the
-	// credentials of "docker login". Its Transport fetches HTTP sources, too.
+	// Registry is how registries are reached, for base images and for the sinks of
+	// registry.Push (those of registry.PushWith have options of their own); they share
+	// connections and tokens. The zero value uses the credentials of "docker login". Its
+	// Transport fetches HTTP sources, too.
 	Registry registry.Options
 	// Lock is the path of a lock file, in which the digest of each reference stands
 	// that has none; see package stage/lock. Empty means that tags are asked for anew in
@@ -145,6 +148,7 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	o.Sinks = b.adopt(o.Sinks)
 	if err := r.deliver(ctx, o); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -166,7 +170,18 @@ func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedSt
 // builder is the wiring of one build: what was made for it, to be closed with it.
 type builder struct {
 	executor stage.Executor
+	client   *registry.Client
 	closers  []func() error
+}
+
+// adopt has the sinks that push without options of their own use the client that fetched
+// the base images.
+func (b *builder) adopt(sinks []image.Sink) []image.Sink {
+	sinks = slices.Clone(sinks)
+	for i, s := range sinks {
+		sinks[i] = b.client.Adopt(s)
+	}
+	return sinks
 }
 
 func (b *builder) close() error {
@@ -211,6 +226,7 @@ func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (
 		o.Registry.Documents = documents{o.Store}
 	}
 	bases := newBases(o.Registry)
+	b.client = bases.client
 	if o.Resolver == nil {
 		o.Resolver = bases
 	}

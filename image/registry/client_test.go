@@ -123,7 +123,7 @@ func TestSinksShareUploads(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := count(s.take(), "PATCH"); n != 2 || opens.Load() != 1 {
+	if n := count(s.take(), "PUT /v2/app/blobs/"); n != 2 || opens.Load() != 1 {
 		t.Errorf("%d blobs were sent, the layer was opened %d times", n, opens.Load())
 	}
 }

@@ -31,6 +31,8 @@ type blob struct {
 // listing collects what is below a manifest and not in the repository.
 type listing struct {
 	*push
+	fresh bool // nothing of it is expected to be there
+
 	mu        sync.Mutex
 	seen      map[v1.Hash]bool
 	blobs     []blob
@@ -46,13 +48,15 @@ func (l *listing) missing(ctx context.Context, a image.Artifact, depth int) erro
 	if !l.first(desc.Digest) {
 		return nil
 	}
-	got, err := l.repo.head(ctx, desc.Digest.String())
-	if err != nil {
-		return err
-	}
-	if got == desc.Digest {
-		l.skipped()
-		return nil
+	if !l.fresh {
+		got, err := l.repo.head(ctx, desc.Digest.String())
+		if err != nil {
+			return err
+		}
+		if got == desc.Digest {
+			l.skipped()
+			return nil
+		}
 	}
 	if err := l.children(ctx, a, depth); err != nil {
 		return fmt.Errorf("%s: %w", desc.Digest, err)

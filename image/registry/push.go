@@ -155,21 +155,24 @@ func (p *push) silence() {
 }
 
 func (p *push) run(ctx context.Context, a image.Artifact, m manifest, refs []name.Reference) error {
-	there, known, err := p.named(ctx, m.desc.Digest, refs)
+	named, err := p.named(ctx, refs)
 	if err != nil {
 		return err
 	}
+	known := slices.Contains(named, m.desc.Digest)
 	p.to.How = "there already"
 	if !known {
 		p.to.How = "pushed"
-		if err := p.content(ctx, a, refs[0]); err != nil {
+		// Where no name is, no manifest is expected either.
+		fresh := !slices.ContainsFunc(named, func(h v1.Hash) bool { return h != v1.Hash{} })
+		if err := p.content(ctx, a, refs[0], fresh); err != nil {
 			return err
 		}
-	} else if slices.Contains(there, false) {
+	} else if slices.ContainsFunc(named, func(h v1.Hash) bool { return h != m.desc.Digest }) {
 		p.to.How = "there already, under another name"
 	}
 	for n, ref := range refs {
-		if !there[n] {
+		if named[n] != m.desc.Digest {
 			if err := p.put(ctx, ref.Identifier(), m); err != nil {
 				return newError(ctx, "push", ref, p.moved(err))
 			}
@@ -200,28 +203,25 @@ func (e *movedError) Error() string {
 }
 func (e *movedError) Unwrap() error { return e.err }
 
-// named asks which of the names are of the image already, and so whether the repository has it.
-func (p *push) named(ctx context.Context, want v1.Hash, refs []name.Reference) (there []bool, known bool, err error) {
-	there = make([]bool, len(refs))
+// named asks what each of the names is now; the zero hash is nothing.
+func (p *push) named(ctx context.Context, refs []name.Reference) ([]v1.Hash, error) {
+	named := make([]v1.Hash, len(refs))
 	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(p.client.options.jobs())
 	for n, ref := range refs {
-		g.Go(func() error {
-			got, err := p.repo.head(inner, ref.Identifier())
-			if err != nil {
+		g.Go(func() (err error) {
+			if named[n], err = p.repo.head(inner, ref.Identifier()); err != nil {
 				return newError(ctx, "push", ref, err)
 			}
-			there[n] = got == want
 			return nil
 		})
 	}
-	err = g.Wait()
-	return there, slices.Contains(there, true), err
+	return named, g.Wait()
 }
 
-// content sends everything that the manifest of a refers to.
-func (p *push) content(ctx context.Context, a image.Artifact, ref name.Reference) error {
-	l := &listing{push: p, seen: map[v1.Hash]bool{}}
+// content sends everything that the manifest of a refers to. In a fresh repository no manifest is looked for.
+func (p *push) content(ctx context.Context, a image.Artifact, ref name.Reference, fresh bool) error {
+	l := &listing{push: p, fresh: fresh, seen: map[v1.Hash]bool{}}
 	if err := l.children(ctx, a, 0); err != nil {
 		return newError(ctx, "push", ref, err)
 	}
@@ -238,11 +238,37 @@ func (p *push) content(ctx context.Context, a image.Artifact, ref name.Reference
 	if err := g.Wait(); err != nil {
 		return newError(ctx, "push", ref, err)
 	}
-	for _, m := range l.manifests {
-		if err := p.put(ctx, m.desc.Digest.String(), m); err != nil {
-			return newError(ctx, "push", ref, err)
+	if err := p.manifests(ctx, l.manifests); err != nil {
+		return newError(ctx, "push", ref, err)
+	}
+	return nil
+}
+
+// manifests puts those of images side by side, and then those of indexes, each of which stands after what it refers to.
+func (p *push) manifests(ctx context.Context, list []manifest) error {
+	put := func(ctx context.Context, m manifest) error {
+		err := p.put(ctx, m.desc.Digest.String(), m)
+		if err == nil {
+			p.sent(m.desc.Size)
 		}
-		p.sent(m.desc.Size)
+		return err
+	}
+	g, inner := errgroup.WithContext(ctx)
+	g.SetLimit(p.client.options.jobs())
+	for _, m := range list {
+		if m.desc.MediaType.IsImage() {
+			g.Go(func() error { return put(inner, m) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !m.desc.MediaType.IsImage() {
+			if err := put(ctx, m); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

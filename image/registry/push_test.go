@@ -106,7 +106,7 @@ func TestPushSendsOnlyWhatIsNew(t *testing.T) {
 	if shared.Load() != 1 || own.Load() != 1 {
 		t.Errorf("the layer that was there was opened %d times, the new one %d times", shared.Load(), own.Load())
 	}
-	if requests := s.take(); count(requests, "PATCH") != 2 { // the layer and the config
+	if requests := s.take(); count(requests, "PUT /v2/app/blobs/") != 2 { // the layer and the config
 		t.Errorf("requests %q", requests)
 	}
 }
@@ -144,7 +144,7 @@ func TestPushMountsTheLayersOfABase(t *testing.T) {
 		})
 		imagetest.Write(t, registry.PushWith(s.host+"/app", anonymous()), image.Artifact{Image: img})
 		requests := s.take()
-		if mounted != 1 || count(requests, "GET /v2/library/base") != 0 || count(requests, "PATCH") != 2 {
+		if mounted != 1 || count(requests, "GET /v2/library/base") != 0 || count(requests, "PUT /v2/app/blobs/") != 2 {
 			t.Errorf("mounted %d layers with %q", mounted, requests)
 		}
 	}

@@ -83,18 +83,15 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// repeatable reports whether a request may be sent again without asking. What belongs to an upload (a PATCH, the PUT without a body that
-// commits it) may not: it may have had its effect.
+// repeatable reports whether a request may be sent again without asking.
 func repeatable(req *http.Request) bool {
-	bare := req.Body == nil || req.Body == http.NoBody
-	switch req.Method {
-	case http.MethodPatch:
-		return false
-	case http.MethodPut:
-		return !bare && req.GetBody != nil
-	}
-	return bare || req.GetBody != nil
+	return req.Context().Value(onceKey{}) == nil && (req.Body == nil || req.Body == http.NoBody || req.GetBody != nil)
 }
+
+// once marks the context of a request that belongs to an upload. It may have had its effect, so that its sender asks before it tries again.
+func once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+type onceKey struct{}
 
 // retryAfter reads the header of that name (RFC 9110, 10.2.3): seconds, or a date. Zero is none.
 func retryAfter(h http.Header, now time.Time) time.Duration {

@@ -47,6 +47,7 @@ func (p *push) blob(ctx context.Context, b blob) error {
 }
 
 // upload sends one blob, by the distribution specification's chunked upload with, as long as nothing breaks, one chunk: begin, send, commit.
+// A small one, which need not go on in the middle, is sent with the commit.
 type upload struct {
 	*push
 	blob
@@ -101,13 +102,16 @@ func (u *upload) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	if u.offset < u.size {
+	if u.size > small && u.offset < u.size {
 		if err := u.send(ctx); err != nil {
 			return err
 		}
 	}
 	return u.commit(ctx)
 }
+
+// small is the size of what is sent in one request.
+const small = 1 << 20
 
 // begin opens an upload, or mounts the blob.
 func (u *upload) begin(ctx context.Context, query url.Values) (mounted bool, err error) {
@@ -142,18 +146,10 @@ func (u *upload) follow(resp *http.Response) error {
 
 // send sends the blob from offset on.
 func (u *upload) send(ctx context.Context) error {
-	body, err := u.body(ctx)
+	req, err := u.request(ctx, http.MethodPatch, u.location)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), body)
-	if err != nil {
-		body.Close()
-		return err
-	}
-	req.ContentLength = u.size - u.offset
-	req.GetBody = func() (io.ReadCloser, error) { return u.body(ctx) }
-	req.Header.Set("Content-Type", "application/octet-stream")
 	if u.offset > 0 {
 		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.size-1))
 	}
@@ -166,13 +162,33 @@ func (u *upload) send(ctx context.Context) error {
 	return u.follow(resp)
 }
 
+// request carries what the registry does not have yet.
+func (u *upload) request(ctx context.Context, method string, to *url.URL) (*http.Request, error) {
+	if u.offset == u.size {
+		return http.NewRequestWithContext(once(ctx), method, to.String(), nil)
+	}
+	body, err := u.body(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(once(ctx), method, to.String(), body)
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	req.ContentLength = u.size - u.offset
+	req.GetBody = func() (io.ReadCloser, error) { return u.body(ctx) }
+	req.Header.Set("Content-Type", "application/octet-stream")
+	return req, nil
+}
+
 // commit names the blob.
 func (u *upload) commit(ctx context.Context) error {
 	to := *u.location
 	q := to.Query()
 	q.Set("digest", u.digest.String())
 	to.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), nil)
+	req, err := u.request(ctx, http.MethodPut, &to)
 	if err != nil {
 		return err
 	}
@@ -188,6 +204,9 @@ func (u *upload) commit(ctx context.Context) error {
 func (u *upload) ask(ctx context.Context) {
 	location := u.location
 	u.location, u.offset, u.resumed = nil, 0, false
+	if u.size <= small {
+		return
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), nil)
 	if err != nil {
 		return
