@@ -62,11 +62,14 @@ type Options struct {
 	Parallel int // blocks compressed at once; 0 is GOMAXPROCS. Changes no byte of the output
 }
 
+// maxLevel is the highest of any format.
+const maxLevel = 22
+
 // withDefaults fills in what is zero and brings the level into its range.
 func (o Options) withDefaults() Options {
 	switch o.Format {
 	case Zstd:
-		o.Level = min(max(cmp.Or(o.Level, 3), 1), 22)
+		o.Level = min(max(cmp.Or(o.Level, 3), 1), maxLevel)
 	case None:
 		o.Level = 0
 	default:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 var errClosed = errors.New("compress: write after Close")
@@ -103,9 +104,18 @@ func (w *Writer) flush() {
 	w.work <- j
 }
 
+// idle are encoders that nobody uses, by format and level. One of gzip has tables of some 700 KiB, whose making costs several times as
+// much as compressing a small layer does.
+var idle [Zstd + 1][maxLevel + 1]sync.Pool
+
 // compress is one compressing goroutine; it ends when work is closed.
 func compress(work <-chan *job, o Options) {
-	encode, err := o.encoder()
+	pool := &idle[o.Format][o.Level]
+	encode, _ := pool.Get().(encoder)
+	var err error
+	if encode == nil {
+		encode, err = o.encoder()
+	}
 	for j := range work {
 		j.err = err
 		if err == nil {
@@ -113,6 +123,9 @@ func compress(work <-chan *job, o Options) {
 			j.err = encode(&j.out, j.in)
 		}
 		j.done <- struct{}{}
+	}
+	if err == nil {
+		pool.Put(encode)
 	}
 }
 
