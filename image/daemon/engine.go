@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
+)
+
+// engine is a sink for Docker or Podman.
+type engine struct {
+	kind    flavour
+	options Options
+	refs    []string
+}
+
+// String says where the sink writes. Which of the standard places it is, only the delivery can tell.
+func (s *engine) String() string {
+	if s.options.Host == "" {
+		return s.kind.name
+	}
+	if a, err := parseHost(s.options.Host); err == nil {
+		return s.kind.name + " " + a.String()
+	}
+	return s.kind.name + " " + s.options.Host
+}
+
+// Write implements [image.Sink].
+func (s *engine) Write(ctx context.Context, a image.Artifact) error { return write(ctx, s, a) }
+
+// Deliver implements [image.Reporter].
+func (s *engine) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
+	d := image.Delivery{Sink: s.String()}
+	err := s.deliver(ctx, a, telling(tell), &d)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", d.Sink, err)
+	}
+	return d, err
+}
+
+// delivery is one image on its way into one daemon.
+type delivery struct {
+	*client
+	image  v1.Image
+	ids    []string // that the daemon may know the image by: the config's digest, and the manifest's in containerd's store
+	digest v1.Hash  // of the manifest
+	layers int
+	names  []content.Name
+	tell   func(image.Transfer)
+	report *image.Delivery
+}
+
+func (s *engine) deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer), report *image.Delivery) error {
+	names, err := content.ParseNames(s.refs)
+	if err != nil {
+		return err
+	}
+	c, err := connect(ctx, s.options, s.kind)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	report.Sink = s.kind.name + " " + c.address.String()
+	d := &delivery{client: c, names: names, tell: tell, report: report}
+	if err := d.choose(a, s.options); err != nil {
+		return err
+	}
+	there, missing, err := d.look(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for the image: %w", err)
+	}
+	switch {
+	case there != "" && len(missing) == 0:
+		report.How, report.Skipped = "there already", d.layers+2
+	case there != "":
+		report.How, report.Skipped = "there already, named", d.layers+2
+		err = d.name(ctx, there, missing)
+	default:
+		err = d.send(ctx, s.options.Archive)
+	}
+	for _, n := range names {
+		if err == nil {
+			report.Refs = append(report.Refs, n.Full)
+		}
+	}
+	return err
+}
+
+// choose takes the image out of an artifact.
+func (d *delivery) choose(a image.Artifact, o Options) error {
+	want := o.Platform
+	if want.IsZero() {
+		want = d.platform
+	}
+	var err error
+	if d.image, err = content.Pick(a, want); err != nil {
+		return err
+	}
+	if err := content.Container(d.image); err != nil {
+		return fmt.Errorf("%w; a daemon takes images alone", err)
+	}
+	config, err := d.image.ConfigName()
+	if err != nil {
+		return err
+	}
+	if d.digest, err = d.image.Digest(); err != nil {
+		return err
+	}
+	m, err := d.image.Manifest()
+	if err != nil {
+		return err
+	}
+	d.ids, d.layers = []string{config.String(), d.digest.String()}, len(m.Layers)
+	return nil
+}
+
+// look returns by what the image can be found, or "", and the names that it has not.
+func (d *delivery) look(ctx context.Context) (there string, missing []string, err error) {
+	for _, n := range d.names {
+		id, err := d.id(ctx, n.Full)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case slices.Contains(d.ids, id):
+			there = id
+		default:
+			missing = append(missing, n.Full)
+		}
+	}
+	for _, id := range d.ids {
+		if there != "" {
+			break
+		}
+		if there, err = d.id(ctx, id); err != nil {
+			return "", nil, err
+		}
+	}
+	return there, missing, nil
+}
+
+func (d *delivery) name(ctx context.Context, id string, names []string) error {
+	for _, n := range names {
+		if err := d.tag(ctx, id, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MaxDockerLayers is how many layers the images of Docker's own store can have (moby, layer.maxLayerDepth: two of overlay2's 127 are for
+// the container). Its containerd image store has no such limit.
+const MaxDockerLayers = 125
+
+// LayersError says that an image has more layers than the daemon takes.
+type LayersError struct{ Layers, Max int }
+
+// Error says what to do.
+func (e *LayersError) Error() string {
+	return fmt.Sprintf("the image has %d layers and Docker takes %d; join steps with Stage.Layer or Stage.Squash, and set Options.MaxLayers to be told before the build is done", e.Layers, e.Max)
+}
+
+// checkLayers refuses what Docker would refuse after everything has travelled.
+func (d *delivery) checkLayers(ctx context.Context) error {
+	if d.libpod != "" || d.layers <= MaxDockerLayers || d.platform.OS != "linux" {
+		return nil
+	}
+	var info struct{ DriverStatus [][2]string }
+	if err := d.get(ctx, d.api+"/info", &info); err != nil {
+		return err
+	}
+	if slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}) {
+		return nil
+	}
+	return &LayersError{d.layers, MaxDockerLayers}
+}
+
+// send brings the image there, in the way that moves least.
+func (d *delivery) send(ctx context.Context, archive bool) error {
+	if err := d.checkLayers(ctx); err != nil {
+		return err
+	}
+	why := ""
+	switch {
+	case archive:
+		why = ": Options.Archive is set"
+	case len(d.names) == 0:
+		why = ": it gets no name"
+	default:
+		err := d.pull(ctx)
+		if err == nil || !unreachable(err) {
+			return err
+		}
+		why = ": " + oneLine(err)
+	}
+	d.report.How = "streamed as an archive" + why
+	return d.load(ctx)
+}

@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/serve"
+)
+
+// unreachableError says that the daemon did not come to this process for the image.
+type unreachableError struct {
+	engine string
+	err    error
+}
+
+func (e *unreachableError) Error() string {
+	return e.engine + " cannot pull from this process: " + e.err.Error()
+}
+func (e *unreachableError) Unwrap() error { return e.err }
+
+func unreachable(err error) bool {
+	var u *unreachableError
+	return errors.As(err, &u)
+}
+
+// oneLine is an error for a report.
+func oneLine(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > 300 {
+		text = strings.ToValidUTF8(text[:300], "") + "…"
+	}
+	return text
+}
+
+// pull has the daemon pull the image from this process under a temporary name, and gives it the wanted ones.
+func (d *delivery) pull(ctx context.Context) (err error) {
+	from, err := d.offer()
+	if err != nil {
+		return &unreachableError{"the daemon", err}
+	}
+	defer from.close()
+	temporary := from.repo + "@" + d.digest.String()
+	defer func() { // also after the end of ctx, which must not leave the name behind
+		cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
+		defer cancel()
+		if rm := d.untag(cleaning, temporary); rm != nil && err == nil {
+			err = fmt.Errorf("removing the temporary name %s: %w", temporary, rm)
+		}
+	}()
+	path, query, engine := d.api+"/images/create", url.Values{"fromImage": {from.repo}, "tag": {d.digest.String()}}, docker.title
+	if d.libpod != "" {
+		path, query, engine = d.libpod+"/images/pull", url.Values{"reference": {temporary}, "tlsVerify": {"false"}}, podman.title
+	}
+	if err := d.stream(ctx, path, query, nil); err != nil {
+		switch cause := context.Cause(ctx); {
+		case cause != nil:
+			return cause
+		case from.failure() != nil:
+			return fmt.Errorf("sending the image: %w", from.failure())
+		case !from.began():
+			return &unreachableError{engine, err}
+		}
+		return fmt.Errorf("%s pulls the image: %w", engine, err)
+	}
+	id, err := d.id(ctx, temporary)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(d.ids, id) {
+		return fmt.Errorf("%s pulled an image with the ID %q; the one sent is %s", engine, id, d.ids[0])
+	}
+	var names []string
+	for _, n := range d.names {
+		names = append(names, n.Full)
+	}
+	if err := d.name(ctx, id, names); err != nil {
+		return err
+	}
+	d.report.How = engine + " pulled it from this process"
+	d.report.Blobs, d.report.Bytes = from.sent()
+	d.report.Skipped = max(0, d.layers+2-d.report.Blobs)
+	return nil
+}
+
+// offered is the image of a delivery, served on the loopback address.
+type offered struct {
+	repo    string // "127.0.0.1:4711/stagewright/0123456789abcdef0123456789abcdef"
+	handler *serve.Handler
+	server  *http.Server
+
+	mu     sync.Mutex
+	tell   func(image.Transfer) // nil when the delivery is over
+	bytes  map[string]int64     // sent, by digest
+	blobs  bool                 // whether one was asked for
+	failed error                // why a blob could not be read
+}
+
+func (d *delivery) offer() (*offered, error) {
+	secret := make([]byte, 16) // other users of this machine can connect, and must not find the image
+	if _, err := rand.Read(secret); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	path := "stagewright/" + hex.EncodeToString(secret)
+	o := &offered{repo: l.Addr().String() + "/" + path, tell: d.tell, bytes: map[string]int64{}}
+	o.handler, err = serve.ImagesWith(serve.Options{Sent: o.progress, Failed: o.fail}, map[string]image.Artifact{path: {Image: d.image}})
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	o.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/blobs/") {
+				o.mu.Lock()
+				o.blobs = true
+				o.mu.Unlock()
+			}
+			o.handler.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	go o.server.Serve(l) //nolint:errcheck // it returns when close closes the server
+	return o, nil
+}
+
+func (o *offered) progress(t image.Transfer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tell == nil {
+		return
+	}
+	o.bytes[t.What] = max(o.bytes[t.What], t.Done)
+	o.tell(t)
+}
+
+func (o *offered) fail(_, _ string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed == nil && !errors.Is(err, serve.ErrNotFound) {
+		o.failed = err
+	}
+}
+
+func (o *offered) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
+}
+
+func (o *offered) began() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.blobs
+}
+
+// sent counts blobs, the manifest among them, and their bytes.
+func (o *offered) sent() (blobs int, bytes int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, n := range o.bytes {
+		bytes += n
+	}
+	return len(o.bytes), bytes
+}
+
+// close ends the server. Nothing is told afterwards.
+func (o *offered) close() {
+	o.mu.Lock()
+	o.tell = nil
+	o.mu.Unlock()
+	o.server.Close()
+	o.handler.Close()
+}
