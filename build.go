@@ -97,8 +97,13 @@ type Options struct {
 	Images local.Images
 	// Runner runs the processes of Run steps; nil means namespaces.New.
 	Runner sandbox.Runner
+	// Emulators are programs of this machine that run those of other architectures, by
+	// GOARCH: static ones, such as "/usr/bin/qemu-aarch64-static" for "arm64". Without one a
+	// Run step for another architecture needs an interpreter that is registered with the
+	// kernel (binfmt_misc); where there is none the build fails before anything runs. See local.Options.
+	Emulators map[string]string
 	// Executor evaluates the graph, instead of stage/local. Store, CacheDir,
-	// Images, Runner, Compression, Parallel and Epoch are then its own affair.
+	// Images, Runner, Emulators, Compression, Parallel and Epoch are then its own affair.
 	Executor stage.Executor
 	// Parallel bounds what happens at once; see local.Options.
 	Parallel int
@@ -284,6 +289,7 @@ func (b *builder) local(o *Options) error {
 	}
 	e, err := local.New(local.Options{
 		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
+		Emulators: o.Emulators,
 		Transport: o.Registry.Transport, GitEnv: gitEnvironment(os.LookupEnv),
 	})
 	if err != nil {

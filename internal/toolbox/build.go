@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -75,14 +74,14 @@ func (s slot) load() (Binary, bool) {
 }
 
 // build compiles into a temporary directory beside the slot and moves the result there, the record last.
-func (s slot) build(ctx context.Context) (Binary, error) {
+func (s slot) build(ctx context.Context, arch string) (Binary, error) {
 	work, err := os.MkdirTemp(s.dir, "toolbox-build-")
 	if err != nil {
 		return Binary{}, fmt.Errorf("toolbox: %w", err)
 	}
 	defer os.RemoveAll(work)
 	out := filepath.Join(work, "out")
-	if err := compile(ctx, work, out); err != nil {
+	if err := compile(ctx, arch, work, out); err != nil {
 		return Binary{}, err
 	}
 	r, err := s.install(out)
@@ -132,7 +131,7 @@ func (s slot) install(out string) (record, error) {
 }
 
 // compile runs the go command on the template, written into work.
-func compile(ctx context.Context, work, out string) error {
+func compile(ctx context.Context, arch, work, out string) error {
 	src := filepath.Join(work, "src")
 	if err := os.Mkdir(src, 0o755); err != nil {
 		return fmt.Errorf("toolbox: %w", err)
@@ -147,7 +146,7 @@ func compile(ctx context.Context, work, out string) error {
 	cmd := exec.CommandContext(ctx, goCommand, "build",
 		"-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, ".")
 	cmd.Dir = src
-	cmd.Env = buildEnv(os.Environ(), src)
+	cmd.Env = buildEnv(os.Environ(), arch, src)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
@@ -155,13 +154,13 @@ func compile(ctx context.Context, work, out string) error {
 			return fmt.Errorf("toolbox: compile: %w", context.Cause(ctx))
 		}
 		output := tail(strings.TrimSpace(stderr.String()), 4<<10)
-		return &GoError{Go: goCommand, Output: output, Fix: fixFor(output), Err: err}
+		return &GoError{Go: goCommand, Output: output, Fix: fixFor(arch, output), Err: err}
 	}
 	return nil
 }
 
 // buildEnv is the caller's environment (which says where the proxy and the caches are) without what could change the result.
-func buildEnv(environ []string, dir string) []string {
+func buildEnv(environ []string, arch, dir string) []string {
 	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		switch name {
@@ -173,12 +172,12 @@ func buildEnv(environ []string, dir string) []string {
 		}
 		return false
 	})
-	return append(env, "GOOS=linux", "GOARCH="+runtime.GOARCH, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local",
+	return append(env, "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local",
 		"PWD="+dir)
 }
 
 // fixFor reads the go command's complaint and says what it needs.
-func fixFor(output string) string {
+func fixFor(arch, output string) string {
 	has := func(s string) bool { return strings.Contains(output, s) }
 	switch {
 	case has("dial tcp") || has("i/o timeout") || has("no such host") || has("connection refused") || has("module lookup disabled"):
@@ -192,7 +191,7 @@ func fixFor(output string) string {
 	case has("GOCACHE") || has("GOMODCACHE") || has("GOPATH"):
 		return "set HOME, or GOCACHE and GOMODCACHE, to directories that can be written"
 	}
-	return "the go command must be able to build a module for linux/" + runtime.GOARCH
+	return "the go command must be able to build a module for linux/" + arch
 }
 
 func tail(s string, n int) string {

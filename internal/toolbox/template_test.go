@@ -3,6 +3,7 @@ package toolbox
 import (
 	"go/format"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -43,7 +44,7 @@ func TestTemplateIsFormattedAndVetted(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), command, "vet", "-mod=readonly", ".")
 	cmd.Dir = dir
-	cmd.Env = buildEnv(cmd.Environ(), dir)
+	cmd.Env = buildEnv(cmd.Environ(), runtime.GOARCH, dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("go vet: %v\n%s", err, out)
 	}

@@ -57,6 +57,11 @@ type Binary struct {
 //
 // Errors: [*GoError] when there is no usable go command or it fails, the context's error when it ends, else the file system's.
 func Build(ctx context.Context, cacheDir string) (Binary, error) {
+	return BuildFor(ctx, cacheDir, runtime.GOARCH)
+}
+
+// BuildFor is Build for another architecture, named as GOARCH names it.
+func BuildFor(ctx context.Context, cacheDir, arch string) (Binary, error) {
 	if cacheDir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
@@ -68,7 +73,7 @@ func Build(ctx context.Context, cacheDir string) (Binary, error) {
 	if err != nil {
 		return Binary{}, fmt.Errorf("toolbox: %w", err)
 	}
-	slot := slot{dir: dir, name: "toolbox-" + buildKey(runtime.Version(), runtime.GOARCH)}
+	slot := slot{dir: dir, name: "toolbox-" + buildKey(runtime.Version(), arch)}
 	if b, ok := slot.load(); ok {
 		return b, nil
 	}
@@ -83,5 +88,5 @@ func Build(ctx context.Context, cacheDir string) (Binary, error) {
 	if b, ok := slot.load(); ok {
 		return b, nil
 	}
-	return slot.build(ctx)
+	return slot.build(ctx, arch)
 }

@@ -29,6 +29,9 @@ type job struct {
 // execute runs the process of a step, again when it fails and may be retried, and reads
 // back what it changed.
 func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *stage.RunOp, parent *tree.Node, inputs []*tree.Node) (*outcome, error) {
+	if err := s.checkPlatform(ctx, step.Platform); err != nil {
+		return nil, noEmulator(op, err) // a record that the look at them all had counted on is of no use
+	}
 	private, snapshots, err := s.dirs()
 	if err != nil {
 		return nil, err
@@ -93,6 +96,7 @@ func (s *session) attempt(ctx context.Context, d *demand, j *job) (o *outcome, e
 	spec := &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
 		Args: op.Argv, Env: environment(op, j.account, mounts), Dir: op.Dir, User: j.account.User, Network: network(op.Network),
+		Platform: j.step.Platform, Emulators: s.opts.Emulators,
 		Mounts: mounts.list, Limits: limits(op.Limits), Stdout: j.log.stream(stage.Stdout), Stderr: j.log.stream(stage.Stderr),
 	}
 	if len(op.Argv) == 0 {

@@ -41,6 +41,11 @@ type Options struct {
 	// Images gives base images; nil means that a graph may only stand on
 	// scratch.
 	Images Images
+	// Emulators are programs of this machine that run those of other architectures, by
+	// GOARCH: static ones, such as /usr/bin/qemu-aarch64-static for "arm64". Run steps for an
+	// architecture that has none use what is registered with the kernel (binfmt_misc). No
+	// key of the cache has the emulator. See sandbox.Spec.
+	Emulators map[string]string
 	// Parallel bounds what happens at once: work of the processor, and Run
 	// steps. 0 means GOMAXPROCS for the first and 64 for the second, since a
 	// Run step often waits.
@@ -83,6 +88,8 @@ type Executor struct {
 	runs chan struct{} // slots of Run steps
 	memo *source.Memo
 
+	runnable sync.Map // platform.Platforms of other machines whose programs were seen to run
+
 	mu        sync.Mutex
 	snapshots *snapshot.Store
 	private   string // directory for logs, cache mounts, temporary files
@@ -106,6 +113,9 @@ func New(o Options) (*Executor, error) {
 	if err := o.Compression.Validate(); err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
+	if err := checkEmulators(o.Emulators); err != nil {
+		return nil, err
+	}
 	o = o.withDefaults()
 	if s := o.Epoch.Unix(); s < 0 || s > math.MaxInt64/int64(time.Second) {
 		return nil, fmt.Errorf("local: Options.Epoch is %v; want a time from 1970 to 2262", o.Epoch)
@@ -123,7 +133,7 @@ func New(o Options) (*Executor, error) {
 
 // Execute builds every target of g. See stage.Executor.
 func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
-	s, err := e.open(ctx, g, r)
+	s, err := e.openBuild(ctx, g, r)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	if len(argv) == 0 {
 		return errors.New("local: the image has neither entrypoint nor command; give Process.Argv")
 	}
+	if err := s.checkPlatform(ctx, s.steps[id].Platform); err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
 	root, err := s.tree(ctx, nil, id)
 	if err != nil {
 		return err
@@ -60,7 +63,7 @@ func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err e
 	status, err := s.opts.Runner.Run(ctx, &sandbox.Spec{
 		Root: sandbox.Root{Lowers: lowers, Upper: upper.Dir, Work: upper.Work},
 		Args: argv, Env: env, Dir: cmp.Or(cfg.WorkingDir, "/"), User: who.User,
-		Network: network(p.Network), Mounts: mounts,
+		Network: network(p.Network), Mounts: mounts, Platform: s.steps[id].Platform, Emulators: s.opts.Emulators,
 		Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr,
 	})
 	if err != nil {

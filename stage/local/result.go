@@ -237,8 +237,9 @@ func (s *session) chain(id int) (chain []int, base int) {
 	return chain, id
 }
 
-// imageLayers returns the layer of each unit, nil for one without.
-func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []unit) ([]*layerRecord, error) {
+// knownLayers returns the layer of each unit, nil for one without, when the cache has all of
+// them, and else nothing; and the key under which it would.
+func (s *session) knownLayers(ctx context.Context, id int, units []unit) ([]*layerRecord, cache.Key, error) {
 	key := cache.NewKey("image", 2).Key("files", s.keys[id]).String("compressor", s.opts.compressor().Name())
 	for _, u := range units {
 		key.Bool("layer", s.hasLayer(u)).Key("step", s.keys[u.step])
@@ -247,14 +248,20 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 		}
 	}
 	if !slices.ContainsFunc(units, s.hasLayer) {
-		return make([]*layerRecord, len(units)), nil // the configuration alone: of a base nothing is read
+		return make([]*layerRecord, len(units)), key.Sum(), nil // the configuration alone: of a base nothing is read
 	}
 	rec, ok, err := load[imageRecord](ctx, s, key.Sum())
-	if err != nil {
-		return nil, err
+	if err == nil && ok && !s.request.NoCache && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
+		return rec.Layers, key.Sum(), nil
 	}
-	if ok && !s.request.NoCache && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
-		return rec.Layers, nil
+	return nil, key.Sum(), err
+}
+
+// imageLayers returns the layer of each unit, nil for one without.
+func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []unit) ([]*layerRecord, error) {
+	known, key, err := s.knownLayers(ctx, id, units)
+	if known != nil || err != nil {
+		return known, err
 	}
 	// The stage is evaluated first, then its layers, side by side.
 	if _, err := s.outcome(ctx, d, id); err != nil {
@@ -281,11 +288,11 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 	if err != nil {
 		return nil, err
 	}
-	rec = imageRecord{Layers: make([]*layerRecord, len(units))}
+	rec := imageRecord{Layers: make([]*layerRecord, len(units))}
 	for i, l := range all {
 		rec.Layers[at[i]] = l.(*layerRecord)
 	}
-	return rec.Layers, save(ctx, s, key.Sum(), rec)
+	return rec.Layers, save(ctx, s, key, rec)
 }
 
 func (s *session) complete(ctx context.Context, rec imageRecord) bool {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +34,8 @@ type session struct {
 	// planning makes a step that would run fail with errWouldRun, and keeps what is
 	// computed to itself.
 	planning bool
+	// cacheOnly makes a base layer that the cache does not have fail with errWouldRun.
+	cacheOnly bool
 
 	events   sync.Mutex // serialises Request.Progress
 	reportMu sync.Mutex
@@ -72,6 +73,18 @@ type task struct {
 	kind kind
 	step int
 	key  cache.Key
+}
+
+// openBuild is open with a look at what of the graph would have to run.
+func (e *Executor) openBuild(ctx context.Context, g *stage.Graph, r stage.Request) (*session, error) {
+	s, err := e.open(ctx, g, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkPlatforms(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
 func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request) (*session, error) {
@@ -120,8 +133,8 @@ func (s *session) checkSupport() error {
 				errs = append(errs, step.Fail(fmt.Errorf("%w: it has no source of base images", stage.ErrUnsupported), "set Images in the executor's options"))
 			}
 		case *stage.RunOp:
-			if step.Platform.OS != "linux" || step.Platform.Architecture != runtime.GOARCH {
-				errs = append(errs, step.Fail(fmt.Errorf("%w: it runs programs for linux/%s, not for %s", stage.ErrUnsupported, runtime.GOARCH, step.Platform), "pin the stage with stage.OnBuildPlatform and cross-compile, or build on a machine of that platform"))
+			if step.Platform.OS != "linux" {
+				errs = append(errs, step.Fail(fmt.Errorf("%w: it runs programs for linux, not for %s", stage.ErrUnsupported, step.Platform), "pin the stage with stage.OnBuildPlatform and cross-compile"))
 			}
 			if user, ok := s.otherUser(op); ok {
 				errs = append(errs, step.Fail(fmt.Errorf("it runs as the user %s, but an ordinary user has only the id 0 in a sandbox", user), "build as root, or give Options.Runner one that has more ids"))

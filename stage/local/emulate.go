@@ -1,0 +1,143 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/stagewright/stagewright/internal/dag"
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox"
+)
+
+// checkEmulators finds what is wrong with Options.Emulators before they are used.
+func checkEmulators(emulators map[string]string) error {
+	for _, arch := range slices.Sorted(maps.Keys(emulators)) {
+		p, err := platform.Parse("linux/" + arch)
+		if err != nil {
+			return fmt.Errorf("local: Options.Emulators[%q]: %w", arch, err)
+		}
+		if p.Architecture != arch {
+			return fmt.Errorf("local: Options.Emulators[%q]: write %q, as GOARCH", arch, p.Architecture)
+		}
+		if path := emulators[arch]; !filepath.IsAbs(path) {
+			return fmt.Errorf("local: Options.Emulators[%q] is %q; want the absolute path of a static program such as qemu-aarch64-static", arch, path)
+		}
+	}
+	return nil
+}
+
+// checkPlatform asks whether programs for p can be run here. What was seen to run once
+// runs; what does not is asked anew, since somebody may install it meanwhile.
+func (e *Executor) checkPlatform(ctx context.Context, p platform.Platform) error {
+	p = p.Normalize()
+	if p.Architecture == runtime.GOARCH && p.Variant == "" {
+		return nil
+	}
+	if _, ok := e.runnable.Load(p); ok {
+		return nil
+	}
+	if err := sandbox.CheckPlatform(ctx, e.opts.Runner, p, e.opts.Emulators); err != nil {
+		return err
+	}
+	e.runnable.Store(p, true)
+	return nil
+}
+
+// checkPlatforms finds the Run steps that would have to run and cannot, for want of an
+// emulator, before anything runs and before a layer of a base is read. Steps whose result is in the cache need none.
+func (s *session) checkPlatforms(ctx context.Context) error {
+	missing := map[platform.Platform]error{}
+	for _, step := range s.steps {
+		if _, ok := step.Op.(*stage.RunOp); !ok {
+			continue
+		}
+		if _, asked := missing[step.Platform]; !asked {
+			missing[step.Platform] = s.checkPlatform(ctx, step.Platform)
+		}
+	}
+	maps.DeleteFunc(missing, func(_ platform.Platform, err error) bool { return err == nil })
+	if len(missing) == 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	needed, err := s.unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	plans, err := s.look().plan(ctx)
+	if err != nil {
+		return err
+	}
+	var errs stage.Errors
+	for i, step := range s.steps {
+		op, ok := step.Op.(*stage.RunOp)
+		if err := missing[step.Platform]; ok && err != nil && needed[i] && plans[i].Status != stage.Hit {
+			errs = append(errs, fail(step, noEmulator(op, err)))
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// noEmulator adds what else than to install one can be done.
+func noEmulator(op *stage.RunOp, err error) error {
+	e, ok := errors.AsType[*sandbox.PlatformError](err)
+	if !ok {
+		return err
+	}
+	pin := "pin the stage with stage.OnBuildPlatform and cross-compile"
+	if op.Compatible {
+		pin = "pin the stage with FROM --platform=$BUILDPLATFORM and cross-compile"
+	}
+	bare := *e
+	bare.Fix = ""
+	if e.Fix != "" {
+		pin = e.Fix + "; or " + pin
+	}
+	return &fixError{fmt.Errorf("%w: %w", stage.ErrUnsupported, &bare), pin}
+}
+
+// look is a session on the same graph that plans, without a word and without reading layers
+// of a base that are not in the cache: what stands on them has not run yet.
+func (s *session) look() *session {
+	return &session{
+		Executor: s.Executor, graph: s.graph, steps: s.steps, sources: s.sources, recipes: s.recipes, keys: s.keys, gates: s.gates,
+		request: stage.Request{Context: s.request.Context, Secrets: s.request.Secrets, SSH: s.request.SSH, NoCache: s.request.NoCache},
+		sched:   dag.New[task, any](s.opts.Parallel), started: s.started, reports: map[int]stage.StepReport{}, cacheOnly: true,
+	}
+}
+
+// unfinished marks the steps that a build looks at: those of targets whose layers the cache does
+// not have all, and what must have succeeded before the others.
+func (s *session) unfinished(ctx context.Context) ([]bool, error) {
+	needed := make([]bool, len(s.steps))
+	for _, t := range s.graph.Targets() {
+		for _, gate := range s.gates[t.Step] {
+			needed[gate] = true
+		}
+		chain, _ := s.chain(t.Step)
+		layers, _, err := s.knownLayers(ctx, t.Step, s.units(chain))
+		if err != nil {
+			return nil, err
+		}
+		needed[t.Step] = needed[t.Step] || layers == nil
+	}
+	for i, step := range slices.Backward(s.steps) { // what a step needs comes before it
+		if !needed[i] {
+			continue
+		}
+		for _, below := range append([]int{step.Parent}, step.Inputs...) {
+			if below >= 0 {
+				needed[below] = true
+			}
+		}
+	}
+	return needed, nil
+}
