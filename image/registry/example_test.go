@@ -124,6 +124,32 @@ func ExampleClient_Artifact() {
 	// Output: copied
 }
 
+// What belongs to an image is attached to it, and found by it.
+func ExampleClient_Attach() {
+	host, stop := startRegistry()
+	defer stop()
+	ctx := context.Background()
+	client := registry.NewClient(registry.Options{})
+	if err := client.Push(host+"/app:1.0").Write(ctx, helloImage()); err != nil {
+		stdlog.Fatal(err)
+	}
+	_, err := client.Attach(ctx, host+"/app:1.0", image.Attachment{
+		ArtifactType: "application/spdx+json",
+		Files:        []image.AttachedFile{{Name: "sbom.json", MediaType: "application/spdx+json", Data: []byte(`{}`)}},
+	})
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	list, err := client.Referrers(ctx, host+"/app:1.0", "application/spdx+json")
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	for _, d := range list {
+		fmt.Println(d.ArtifactType)
+	}
+	// Output: application/spdx+json
+}
+
 // A base image is found by name and platform. No layer is read.
 func ExampleClient_Resolve() {
 	host, stop := startRegistry()
