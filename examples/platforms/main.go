@@ -1,5 +1,9 @@
-// Platforms builds one index for two architectures, from a stage that differs by platform. It only copies files, so both are made on any
-// machine. A stage that compiles would be pinned to this machine with stage.OnBuildPlatform and hand ${TARGETARCH} to the compiler.
+// Platforms builds one index for two architectures out of three kinds of stages. The builder is pinned to this machine and compiles for the
+// others: what is the same for all of them, such as its dependencies, is done once. The runtime is chosen by a Go function, anew for each
+// platform. The application only copies files. So both images are made on any machine, and no program of another architecture runs.
+//
+// A Run step in a stage that is not pinned would need an emulator: one that is registered with the kernel (apt-get install qemu-user-static
+// binfmt-support), or Options.Emulators with "arm64": "/usr/bin/qemu-aarch64-static". Without one the build fails before anything runs.
 package main
 
 import (
@@ -7,18 +11,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing/fstest"
 
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/arg"
+	"github.com/stagewright/stagewright/examples/internal/base"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 )
 
-var releases = fstest.MapFS{
-	"app-amd64": {Data: []byte("machine code\n"), Mode: 0o755},
-	"app-arm64": {Data: []byte("other machine code\n"), Mode: 0o755},
-	"qat.conf":  {Data: []byte("device = /dev/qat\n")},
+var source = fstest.MapFS{
+	"app.src":  {Data: []byte("print hello\n")},
+	"qat.conf": {Data: []byte("device = /dev/qat\n")},
 }
 
 // tuned is chosen anew for each platform.
@@ -29,22 +34,41 @@ var tuned = stage.ForPlatform(func(p platform.Platform) stage.Stage {
 	return stage.Scratch(stage.As("plain"))
 })
 
-var app = stage.From(tuned, stage.As("app")).
-	Arg(arg.New("TARGETARCH")).
-	Copy("app-${TARGETARCH}", "/app").
-	Entrypoint("/app")
+// application compiles on machine. Steps above Arg do not know for what, and are the same for all platforms. The compiler is a stand-in: with
+// golang:1.26 as the machine the second Run is "GOARCH=$TARGETARCH go build -o /out/app".
+func application(machine stage.Stage) stage.Stage {
+	builder := stage.From(machine, stage.As("builder"), stage.OnBuildPlatform()).
+		Workdir("/src").
+		Run("echo 'library' > deps").
+		Copy("app.src", ".").
+		Arg(arg.New("TARGETARCH")).
+		Run("mkdir /out && echo \"code for $TARGETARCH\" | cat - deps app.src > /out/app && chmod 755 /out/app")
+
+	return stage.From(tuned, stage.As("app")).
+		CopyFrom(builder, "/out/app", "/app").
+		Entrypoint("/app")
+}
 
 func run(ctx context.Context, cache string, out io.Writer) error {
-	res, err := stagewright.Build(ctx, app, stagewright.Options{
-		Context:   stagewright.FS(releases),
-		Platforms: platform.MustParseSet("linux/amd64,linux/arm64"),
+	machine, err := base.Shell(ctx)
+	if err != nil {
+		return err
+	}
+	res, err := stagewright.Build(ctx, application(machine), stagewright.Options{
+		Context:   stagewright.FS(source),
+		Platforms: platform.MustParseSet("linux/arm64,linux/amd64"),
 		CacheDir:  cache,
 	})
 	if err != nil {
 		return err
 	}
 	defer res.Close()
-	for _, o := range res.Outputs() {
+	for _, step := range res.Report().Steps {
+		if strings.HasPrefix(step.Text, "RUN") {
+			fmt.Fprintln(out, step.Text)
+		}
+	}
+	for _, o := range res.Outputs() { // in the order of Options.Platforms, as in the index
 		layers, err := o.Image.Layers()
 		if err != nil {
 			return err

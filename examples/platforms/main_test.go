@@ -4,12 +4,17 @@ import (
 	"testing"
 
 	"github.com/stagewright/stagewright/examples/internal/exampletest"
+	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
 func TestRun(t *testing.T) {
+	stagetest.NeedsSandbox(t)
 	exampletest.Run(t, run, `
-linux/amd64: 2 layers, sha256:339c3e5860e3630ea2250eb75d5add8a02292a48f573ed83e601e81eba5b46d5
-linux/arm64: 1 layers, sha256:125240b029f4101ea2d6523afad7188ed896312f8b3d5b79e1ca1e68b9a158e1
-index: sha256:dbffa5b40964f2566fcdf525a56a1efcaa65a011717f02aa0a4411bee7dc7f4c
+RUN /bin/sh -c echo 'library' > deps
+RUN |1 TARGETARCH=arm64 /bin/sh -c mkdir /out && echo "code for $TARGETARCH" | cat - deps app.src > /out/app && chmod 755 /out/app
+RUN |1 TARGETARCH=amd64 /bin/sh -c mkdir /out && echo "code for $TARGETARCH" | cat - deps app.src > /out/app && chmod 755 /out/app
+linux/arm64: 1 layers, sha256:efb3bb77c793da50f0631ae991ba1c214c42e19ed4a81239dadeefddc28f8f24
+linux/amd64: 2 layers, sha256:1addcab9d32f3b7d1e15ed8c20ada6bf5fb88c9fa699afdd57c9329d0ac35aba
+index: sha256:be27999f1769a9ac372ea1844cd9ca7384c8e6fd11975f688499f7604c49b987
 `)
 }
