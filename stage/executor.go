@@ -37,6 +37,10 @@ type Request struct {
 	// NoCache makes every step anew, whatever the cache knows; what is made goes into
 	// the cache. Contents of cache mounts stay.
 	NoCache bool
+	// Partial builds the targets that can be built: one that fails, before anything runs
+	// or later, is in Result.Failed and does not end the others. Without it every target
+	// is built or none. A build of which no target can be built fails all the same.
+	Partial bool
 	// Progress is told what happens, one event at a time.
 	Progress func(Event)
 }
@@ -70,10 +74,15 @@ type SSHAgent struct {
 
 // Result is a finished build. What it hands out is valid until Close.
 type Result interface {
-	// Outputs returns one image for each target of the graph, in order.
+	// Outputs returns one image for each target of the graph that was built, in order:
+	// without Request.Partial for each.
 	Outputs() []Output
+	// Failed returns what could not be built, in the order of the targets. It is empty
+	// without Request.Partial.
+	Failed() []PlatformFailure
 	// Files returns the files as they are after a step of the graph. It fails
-	// with ErrUnknownStage when the graph has no such step.
+	// with ErrUnknownStage when the graph has no such step, or the step is one of a target
+	// in Failed alone.
 	Files(step int) (fs.FS, error)
 	// Report tells what happened to each step.
 	Report() Report
@@ -87,6 +96,19 @@ type Output struct {
 	Platform platform.Platform
 	Image    v1.Image
 }
+
+// PlatformFailure is a target that could not be built on its platform, and why.
+type PlatformFailure struct {
+	Target   Target
+	Platform platform.Platform
+	Err      error
+}
+
+// Error returns the platform and why the target could not be built on it.
+func (f PlatformFailure) Error() string { return fmt.Sprintf("%s: %v", f.Platform, f.Err) }
+
+// Unwrap returns why the target could not be built.
+func (f PlatformFailure) Unwrap() error { return f.Err }
 
 // RunOutput is what a Run step with [Capture] wrote, and how it ended.
 type RunOutput struct {

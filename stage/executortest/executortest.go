@@ -23,7 +23,7 @@ type Options struct {
 // must not share a cache.
 func Test(t *testing.T, newExecutor func(t *testing.T) stage.Executor, o Options) {
 	t.Helper()
-	cases := slices.Concat(fileCases, imageCases, eventCases, failureCases)
+	cases := slices.Concat(fileCases, imageCases, eventCases, failureCases, partialCases)
 	if o.FilesOnly {
 		cases = append(cases, suiteCase{"RunRefused", testRunRefused})
 	} else {

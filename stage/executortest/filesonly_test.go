@@ -30,44 +30,82 @@ type filesResult struct {
 	graph   *stage.Graph
 	files   []fstest.MapFS // after each step
 	outputs []stage.Output
+	failed  []stage.PlatformFailure
+	errs    []error // why there is nothing after a step
 	report  stage.Report
 }
 
 func (r *filesResult) Outputs() []stage.Output { return r.outputs }
 func (r *filesResult) Report() stage.Report    { return r.report }
 func (r *filesResult) Close() error            { return nil }
+
+func (r *filesResult) Failed() []stage.PlatformFailure { return r.failed }
+
 func (r *filesResult) Files(step int) (fs.FS, error) {
-	if step < 0 || step >= len(r.files) {
+	if step < 0 || step >= len(r.files) || r.files[step] == nil {
 		return nil, fmt.Errorf("%w: step %d", stage.ErrUnknownStage, step)
 	}
 	return r.files[step], nil
 }
 
 func (filesOnly) Execute(ctx context.Context, g *stage.Graph, q stage.Request) (stage.Result, error) {
+	r := &filesResult{graph: g, errs: make([]error, len(g.Steps()))}
 	for _, s := range g.Steps() {
 		base, _ := s.Op.(*stage.BaseOp)
 		if _, run := s.Op.(*stage.RunOp); run || base != nil && base.Ref != "" {
-			return nil, stage.Errors{s.Fail(stage.ErrUnsupported, "use an executor that runs programs and has base images")}
+			r.errs[s.ID] = stage.Errors{s.Fail(stage.ErrUnsupported, "use an executor that runs programs and has base images")}
+		}
+		if err := r.errs[s.ID]; err != nil && !q.Partial {
+			return nil, err
 		}
 	}
-	r := &filesResult{graph: g}
 	tell := q.Progress
 	if tell == nil {
 		tell = func(stage.Event) {}
 	}
 	for _, s := range g.Steps() {
-		if err := r.step(ctx, s, q, tell); err != nil {
+		err := r.below(s)
+		if err == nil {
+			err = r.step(ctx, s, q, tell)
+		} else {
+			r.files = append(r.files, nil)
+		}
+		if err != nil && (!q.Partial || ctx.Err() != nil) {
 			return nil, err
+		}
+		if r.errs[s.ID] = err; err != nil {
+			r.files[s.ID] = nil
 		}
 	}
 	for _, t := range g.Targets() {
+		if err := r.errs[t.Step]; err != nil {
+			r.failed = append(r.failed, stage.PlatformFailure{Target: t, Platform: t.Platform, Err: err})
+			continue
+		}
 		img, err := r.image(t)
 		if err != nil {
 			return nil, err
 		}
 		r.outputs = append(r.outputs, stage.Output{Target: t, Platform: t.Platform, Image: img})
 	}
+	if len(r.outputs) == 0 {
+		return nil, r.failed[0].Err
+	}
 	return r, nil
+}
+
+// below is why a step cannot be done: it is refused, or something that it needs failed.
+func (r *filesResult) below(s *stage.Step) error {
+	needs := append([]int{s.ID}, s.Inputs...)
+	if s.Parent >= 0 {
+		needs = append(needs, s.Parent)
+	}
+	for _, id := range needs {
+		if r.errs[id] != nil {
+			return r.errs[id]
+		}
+	}
+	return nil
 }
 
 // step adds the files after a step, and tells about it.

@@ -29,6 +29,8 @@ var quirks = map[string]string{
 	"other files than the image":       "File",
 	"the report lacks a step":          "Report",
 	"Run is refused without its error": "RunRefused",
+	"one failure ends a partial build": "Partial",
+	"what failed is not told":          "Partial",
 }
 
 // quirky is filesOnly with one mistake.
@@ -50,6 +52,9 @@ func (q quirky) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (s
 	if q.quirk == "the context is ignored" {
 		ctx = context.WithoutCancel(ctx)
 	}
+	if q.quirk == "one failure ends a partial build" {
+		r.Partial = false
+	}
 	res, err := q.filesOnly.Execute(ctx, g, r)
 	if err == nil {
 		return &quirkyResult{Result: res, quirk: q.quirk}, nil
@@ -59,6 +64,13 @@ func (q quirky) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (s
 		return nil, &fs.PathError{Op: "build", Path: err.Error(), Err: os.ErrInvalid}
 	}
 	return nil, err
+}
+
+func (r *quirkyResult) Failed() []stage.PlatformFailure {
+	if r.quirk == "what failed is not told" {
+		return nil
+	}
+	return r.Result.Failed()
 }
 
 func (q quirky) tell(e stage.Event, told func(stage.Event)) {

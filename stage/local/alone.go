@@ -36,6 +36,9 @@ func shared[V any](ctx context.Context, s *session, step *stage.Step, key cache.
 	if v != nil || err != nil {
 		return v, err
 	}
+	if s.cacheOnly {
+		return nil, errWouldRun
+	}
 	release, err := s.alone(ctx, step, key)
 	if err != nil {
 		return nil, err

@@ -77,8 +77,8 @@ var _ stage.OutputKeeper = (*result)(nil)
 // RunOutput returns what a Run step wrote. See stage.OutputOf.
 func (r *result) RunOutput(step int) (stage.RunOutput, error) {
 	s := r.s
-	if step < 0 || step >= len(s.steps) {
-		return stage.RunOutput{}, fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(s.steps))
+	if err := r.has(step); err != nil {
+		return stage.RunOutput{}, err
 	}
 	op, ok := s.steps[step].Op.(*stage.RunOp)
 	if !ok || !op.Capture {

@@ -54,7 +54,7 @@ func (e *Executor) checkPlatform(ctx context.Context, p platform.Platform) error
 func (s *session) checkPlatforms(ctx context.Context) error {
 	missing := map[platform.Platform]error{}
 	for _, step := range s.steps {
-		if _, ok := step.Op.(*stage.RunOp); !ok {
+		if _, ok := step.Op.(*stage.RunOp); !ok || !s.needed[step.ID] {
 			continue
 		}
 		if _, asked := missing[step.Platform]; !asked {
@@ -108,7 +108,7 @@ func noEmulator(op *stage.RunOp, err error) error {
 // of a base that are not in the cache: what stands on them has not run yet.
 func (s *session) look() *session {
 	return &session{
-		Executor: s.Executor, graph: s.graph, steps: s.steps, sources: s.sources, recipes: s.recipes, keys: s.keys, gates: s.gates,
+		Executor: s.Executor, graph: s.graph, steps: s.steps, needed: s.needed, unbuilt: s.unbuilt, sources: s.sources, recipes: s.recipes, keys: s.keys, gates: s.gates,
 		request: stage.Request{Context: s.request.Context, Secrets: s.request.Secrets, SSH: s.request.SSH, NoCache: s.request.NoCache},
 		sched:   dag.New[task, any](s.opts.Parallel), started: s.started, reports: map[int]stage.StepReport{}, cacheOnly: true,
 	}
@@ -119,6 +119,9 @@ func (s *session) look() *session {
 func (s *session) unfinished(ctx context.Context) ([]bool, error) {
 	needed := make([]bool, len(s.steps))
 	for _, t := range s.graph.Targets() {
+		if !s.needed[t.Step] {
+			continue
+		}
 		for _, gate := range s.gates[t.Step] {
 			needed[gate] = true
 		}
@@ -129,15 +132,6 @@ func (s *session) unfinished(ctx context.Context) ([]bool, error) {
 		}
 		needed[t.Step] = needed[t.Step] || layers == nil
 	}
-	for i, step := range slices.Backward(s.steps) { // what a step needs comes before it
-		if !needed[i] {
-			continue
-		}
-		for _, below := range append([]int{step.Parent}, step.Inputs...) {
-			if below >= 0 {
-				needed[below] = true
-			}
-		}
-	}
+	markBelow(s.steps, needed)
 	return needed, nil
 }

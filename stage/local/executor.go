@@ -133,7 +133,10 @@ func New(o Options) (*Executor, error) {
 
 // Execute builds every target of g. See stage.Executor.
 func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
-	s, err := e.openBuild(ctx, g, r)
+	s, err := e.openBuild(ctx, g, r, nil)
+	if err != nil {
+		s, err = e.openPartial(ctx, g, r, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +149,7 @@ func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request)
 
 // Plan tells which steps of g Execute would run. See stage.Planner.
 func (e *Executor) Plan(ctx context.Context, g *stage.Graph, r stage.Request) ([]stage.PlannedStep, error) {
-	s, err := e.open(ctx, g, r)
+	s, err := e.open(ctx, g, r, nil)
 	if err != nil {
 		return nil, err
 	}

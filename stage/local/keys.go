@@ -38,6 +38,9 @@ const (
 func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 	recipes, keys = make([]cache.Key, len(s.steps)), make([]cache.Key, len(s.steps))
 	for i, step := range s.steps {
+		if !s.needed[i] {
+			continue
+		}
 		if !changesFiles(step.Op) {
 			recipes[i], keys[i] = recipes[step.Parent], keys[step.Parent]
 			continue

@@ -16,6 +16,9 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 	runs := make([]bool, len(s.steps)) // the step, or a Run that it depends on, would run
 	for i, step := range s.steps {
 		plans[i] = stage.PlannedStep{Step: step}
+		if !s.needed[i] {
+			continue
+		}
 		below := false
 		if step.Parent >= 0 {
 			below = runs[step.Parent]

@@ -17,8 +17,8 @@ var _ stage.ProcessRunner = (*result)(nil)
 // RunProcess runs a program on top of a step. See stage.ProcessRunner.
 func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err error) {
 	s := r.s
-	if id < 0 || id >= len(s.steps) {
-		return fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, id, len(s.steps))
+	if err := r.has(id); err != nil {
+		return err
 	}
 	cfg := s.steps[id].Config
 	argv := p.Argv

@@ -26,15 +26,30 @@ type result struct {
 	ctx     context.Context // ends with Close: what Files still has to do stops then
 	cancel  context.CancelFunc
 	outputs []stage.Output
+	built   []bool // of each step: an output stands on it
+	failed  []stage.PlatformFailure
 	report  stage.Report
 }
 
 func (r *result) Outputs() []stage.Output { return append([]stage.Output(nil), r.outputs...) }
 func (r *result) Report() stage.Report    { return r.report }
 
+func (r *result) Failed() []stage.PlatformFailure { return slices.Clone(r.failed) }
+
 func (r *result) Close() error {
 	r.cancel()
 	return r.s.close()
+}
+
+// has reports a step that there is nothing of.
+func (r *result) has(step int) error {
+	switch {
+	case step < 0 || step >= len(r.s.steps):
+		return fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(r.s.steps))
+	case !r.built[step]:
+		return fmt.Errorf("%w: step %d is of a target that could not be built", stage.ErrUnknownStage, step)
+	}
+	return nil
 }
 
 // ContextOrigin tells the commit of a git context. See stage.ContextOrigin.
@@ -49,8 +64,8 @@ func (r *result) ContextOrigin() (stage.Origin, bool) {
 // Files returns the files after a step as an fs.FS. Bytes are found when a file
 // is opened.
 func (r *result) Files(step int) (fs.FS, error) {
-	if step < 0 || step >= len(r.s.steps) {
-		return nil, fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(r.s.steps))
+	if err := r.has(step); err != nil {
+		return nil, err
 	}
 	root, err := r.s.tree(r.ctx, nil, step)
 	if err != nil {
@@ -72,11 +87,11 @@ func (s *session) build(ctx context.Context) (*result, error) {
 	for i, t := range targets {
 		inputs = append(inputs, dag.Input[task, any]{
 			Key:  task{kind: kindImage, step: i},
-			Task: func(ctx context.Context, d *demand) (any, error) { return s.image(ctx, d, t) },
+			Task: func(ctx context.Context, d *demand) (any, error) { return s.target(ctx, d, i, t) },
 		})
 	}
 	// The scheduler's root task joins the targets, so that the first failure
-	// ends the others.
+	// ends the others, unless a partial result is wanted.
 	all, err := s.sched.Do(ctx, task{kind: kindImage, step: -1}, func(ctx context.Context, d *demand) (any, error) {
 		return d.All(ctx, inputs...)
 	})
@@ -85,16 +100,43 @@ func (s *session) build(ctx context.Context) (*result, error) {
 	}
 	r := &result{s: s}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for i, img := range all.([]any) {
-		r.outputs = append(r.outputs, stage.Output{Target: targets[i], Platform: targets[i].Platform, Image: img.(v1.Image)})
+	good := []int{}
+	for i, made := range all.([]any) {
+		made := made.(built)
+		if s.unbuilt[i] = made.err; made.err == nil {
+			r.outputs = append(r.outputs, stage.Output{Target: targets[i], Platform: targets[i].Platform, Image: made.img})
+			good = append(good, i)
+		}
 	}
-	r.report = s.makeReport()
+	r.built = reach(s.graph, good)
+	if r.failed, err = s.failures(); err != nil {
+		r.cancel()
+		return nil, err
+	}
+	r.report = s.makeReport(r.built)
 	return r, nil
 }
 
+// built is what became of a target.
+type built struct {
+	img v1.Image
+	err error // why there is none, where others are wanted all the same
+}
+
+func (s *session) target(ctx context.Context, d *demand, i int, t stage.Target) (built, error) {
+	if s.unbuilt[i] != nil {
+		return built{err: s.unbuilt[i]}, nil
+	}
+	img, err := s.image(ctx, d, t)
+	if err != nil && s.request.Partial && ctx.Err() == nil {
+		return built{err: err}, nil
+	}
+	return built{img: img}, err
+}
+
 // makeReport lists every step that can have something to do. One that nothing asked for
-// was covered by a later hit.
-func (s *session) makeReport() stage.Report {
+// was covered by a later hit, or only a target that failed needs it.
+func (s *session) makeReport(covered []bool) stage.Report {
 	report := stage.Report{Duration: time.Since(s.started)}
 	for _, step := range s.steps {
 		if !reported(step.Op) {
@@ -103,6 +145,9 @@ func (s *session) makeReport() stage.Report {
 		s.reportMu.Lock()
 		_, ok := s.reports[step.ID]
 		s.reportMu.Unlock()
+		if !ok && !covered[step.ID] {
+			continue
+		}
 		if !ok {
 			s.finish(step, stage.Hit, time.Time{}, record{}, nil)
 		}

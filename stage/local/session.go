@@ -25,6 +25,8 @@ type session struct {
 	graph   *stage.Graph
 	steps   []*stage.Step
 	request stage.Request
+	needed  []bool  // of each step: a target that is to be built needs it
+	unbuilt []error // of each target: why it is not built; nil for the others
 	sources *sources
 	recipes []cache.Key // of each step: where its record is
 	keys    []cache.Key // of the files after each step
@@ -76,8 +78,8 @@ type task struct {
 }
 
 // openBuild is open with a look at what of the graph would have to run.
-func (e *Executor) openBuild(ctx context.Context, g *stage.Graph, r stage.Request) (*session, error) {
-	s, err := e.open(ctx, g, r)
+func (e *Executor) openBuild(ctx context.Context, g *stage.Graph, r stage.Request, targets []int) (*session, error) {
+	s, err := e.open(ctx, g, r, targets)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +89,16 @@ func (e *Executor) openBuild(ctx context.Context, g *stage.Graph, r stage.Reques
 	return s, nil
 }
 
-func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request) (*session, error) {
+// open begins the evaluation of some targets of a graph, by their place in Graph.Targets; nil
+// are all.
+func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request, targets []int) (*session, error) {
 	release, err := e.use()
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
 		Executor: e, graph: g, steps: g.Steps(), request: r, started: time.Now(),
+		needed: reach(g, targets), unbuilt: make([]error, len(g.Targets())),
 		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, release: release,
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -127,6 +132,9 @@ func (s *session) prepare(ctx context.Context) error {
 func (s *session) checkSupport() error {
 	var errs stage.Errors
 	for _, step := range s.steps {
+		if !s.needed[step.ID] {
+			continue
+		}
 		switch op := step.Op.(type) {
 		case *stage.BaseOp:
 			if op.Ref != "" && s.opts.Images == nil {

@@ -38,6 +38,9 @@ func (s *session) sourceUses() []sourceUse {
 		uses = append(uses, u)
 	}
 	for _, step := range s.steps {
+		if !s.needed[step.ID] {
+			continue
+		}
 		switch op := step.Op.(type) {
 		case *stage.CopyOp:
 			add(sourceUse{
