@@ -32,6 +32,10 @@ type Options struct {
 	// Platforms are what to build for; none means this machine's architecture,
 	// with Linux. Several give an index.
 	Platforms platform.Set
+	// Partial builds the platforms that can be built, and hands an index of those to the
+	// sinks: what failed is in Result.Failed. Without it one that fails ends the others.
+	// A build of which no platform can be built is an error all the same.
+	Partial bool
 	// Secrets are the values for SecretMount and SecretEnv, by id.
 	Secrets map[string]stage.Secret
 	// SSH are the agents for SSHMount, by id.
@@ -132,7 +136,7 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkManifests(len(g.Targets())); err != nil {
+	if err := o.checkManifests(max(1, len(o.Platforms))); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	done := false
@@ -143,9 +147,9 @@ func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	}()
 	res, err := b.executor.Execute(ctx, g, b.request(o))
 	if err != nil {
-		return nil, errors.Join(err, b.close())
+		return nil, errors.Join(joinFailures(err, b.failed), b.close())
 	}
-	r := &Result{Result: res, graph: g, close: b.close}
+	r := &Result{Result: res, graph: g, failed: inOrder(o.Platforms, b.failed, stage.FailedOf(res)), close: b.close}
 	err = r.assemble(o)
 	if err == nil {
 		err = o.checkLayers(r.Outputs())
@@ -176,6 +180,7 @@ func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedSt
 type builder struct {
 	executor stage.Executor
 	client   *registry.Client
+	failed   []stage.PlatformFailure // platforms of a partial build that did not compile
 	closers  []func() error
 }
 
@@ -199,7 +204,7 @@ func (b *builder) close() error {
 }
 
 func (b *builder) request(o Options) stage.Request {
-	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, Progress: o.Progress}
+	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, Partial: o.Partial, Progress: o.Progress}
 }
 
 // compile makes the graph and what evaluates it. It fills in what the options leave open.
@@ -246,9 +251,11 @@ func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (
 		}
 		o.Resolver = locked.Resolver(o.Resolver, o.LockMode)
 	}
-	g, err := stage.Compile(ctx, []stage.Stage{target}, stage.Options{
-		Args: o.Args, Platforms: o.Platforms, Resolver: o.Resolver, Stages: o.Stages,
-		OnBuild: o.OnBuild, Policy: o.Policy, Run: o.Run, Labels: o.Labels,
+	g, err := b.compileFor(ctx, o, func(platforms platform.Set) (*stage.Graph, error) {
+		return stage.Compile(ctx, []stage.Stage{target}, stage.Options{
+			Args: o.Args, Platforms: platforms, Resolver: o.Resolver, Stages: o.Stages,
+			OnBuild: o.OnBuild, Policy: o.Policy, Run: o.Run, Labels: o.Labels,
+		})
 	})
 	if err == nil && locked != nil {
 		err = locked.Save()

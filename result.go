@@ -21,6 +21,7 @@ type Result struct {
 	stage.Result
 	graph      *stage.Graph
 	outputs    []stage.Output
+	failed     []stage.PlatformFailure
 	artifact   image.Artifact
 	deliveries []image.Delivery
 	close      func() error
@@ -39,7 +40,7 @@ func (r *Result) assemble(o Options) error {
 			return err
 		}
 	}
-	if len(r.outputs) == 1 {
+	if len(r.outputs)+len(r.failed) == 1 {
 		r.artifact.Image = r.outputs[0].Image
 		return nil
 	}
@@ -52,8 +53,12 @@ func (r *Result) assemble(o Options) error {
 	return err
 }
 
-// Outputs returns the images, one for each platform.
+// Outputs returns the images, one for each platform that was built.
 func (r *Result) Outputs() []stage.Output { return slices.Clone(r.outputs) }
+
+// Failed returns the platforms that could not be built, in the order of
+// Options.Platforms. It is empty without Options.Partial.
+func (r *Result) Failed() []stage.PlatformFailure { return slices.Clone(r.failed) }
 
 // Artifact returns what sinks are given: the image, or the index of several
 // platforms.
@@ -63,7 +68,7 @@ func (r *Result) Artifact() image.Artifact { return r.artifact }
 // error: use Outputs or Artifact.
 func (r *Result) Image() (v1.Image, error) {
 	if r.artifact.Image == nil {
-		return nil, fmt.Errorf("stagewright: the build has %d platforms; use Result.Outputs or Result.Artifact", len(r.Outputs()))
+		return nil, fmt.Errorf("stagewright: the build has %d platforms; use Result.Outputs or Result.Artifact", len(r.outputs)+len(r.failed))
 	}
 	return r.artifact.Image, nil
 }
@@ -77,17 +82,18 @@ func (r *Result) Digest() (string, error) {
 // Graph returns what was built.
 func (r *Result) Graph() *stage.Graph { return r.graph }
 
-// Config returns the configuration of the first target's image. Changing it changes
+// Config returns the configuration of the first output's image. Changing it changes
 // nothing else.
 func (r *Result) Config() image.Config { return r.graph.Steps()[r.target()].Config.Clone() }
 
-// FS returns the files of the first target.
+// FS returns the files of the first output.
 func (r *Result) FS() (fs.FS, error) { return r.Files(r.target()) }
 
-func (r *Result) target() int { return r.graph.Targets()[0].Step }
+// target is the last step of the first output.
+func (r *Result) target() int { return r.outputs[0].Target.Step }
 
-// FilesOf returns the files at the end of any stage of the build, on its first
-// platform. Reading one file out of a stage is fs.ReadFile of it. The error wraps
+// FilesOf returns the files at the end of any stage of the build, on the platform
+// of the first output. Reading one file out of a stage is fs.ReadFile of it. The error wraps
 // stage.ErrUnknownStage when the build did not need the stage.
 func (r *Result) FilesOf(s stage.Stage) (fs.FS, error) {
 	step, err := r.step(s)
@@ -114,7 +120,7 @@ func (r *Result) OutputOf(s stage.Stage) (stage.RunOutput, error) {
 }
 
 func (r *Result) step(s stage.Stage) (int, error) {
-	step, ok := r.graph.Step(s, r.graph.Targets()[0].Platform)
+	step, ok := r.graph.Step(s, r.Platform())
 	if !ok {
 		return 0, fmt.Errorf("%w: %s is no part of this build", stage.ErrUnknownStage, s)
 	}
@@ -122,10 +128,10 @@ func (r *Result) step(s stage.Stage) (int, error) {
 }
 
 // Platform returns the platform of the first output.
-func (r *Result) Platform() platform.Platform { return r.graph.Targets()[0].Platform }
+func (r *Result) Platform() platform.Platform { return r.outputs[0].Platform }
 
 // Run runs the image's own command, or another one, in a sandbox on top of the
-// files of the first target. Its writes are thrown away. The error is a
+// files of the first output. Its writes are thrown away. The error is a
 // *stage.ExitError when the command fails, and wraps stage.ErrUnsupported when the
 // executor cannot run programs.
 func (r *Result) Run(ctx context.Context, p stage.Process) error {

@@ -38,8 +38,8 @@ type Request struct {
 	// the cache. Contents of cache mounts stay.
 	NoCache bool
 	// Partial builds the targets that can be built: one that fails, before anything runs
-	// or later, is in Result.Failed and does not end the others. Without it every target
-	// is built or none. A build of which no target can be built fails all the same.
+	// or later, is in [FailedOf] the result and does not end the others. Without it every
+	// target is built or none. A build of which no target can be built fails all the same.
 	Partial bool
 	// Progress is told what happens, one event at a time.
 	Progress func(Event)
@@ -77,12 +77,9 @@ type Result interface {
 	// Outputs returns one image for each target of the graph that was built, in order:
 	// without Request.Partial for each.
 	Outputs() []Output
-	// Failed returns what could not be built, in the order of the targets. It is empty
-	// without Request.Partial.
-	Failed() []PlatformFailure
 	// Files returns the files as they are after a step of the graph. It fails
-	// with ErrUnknownStage when the graph has no such step, or the step is one of a target
-	// in Failed alone.
+	// with ErrUnknownStage when the graph has no such step, or only a target that could not be
+	// built has it.
 	Files(step int) (fs.FS, error)
 	// Report tells what happened to each step.
 	Report() Report
@@ -109,6 +106,23 @@ func (f PlatformFailure) Error() string { return fmt.Sprintf("%s: %v", f.Platfor
 
 // Unwrap returns why the target could not be built.
 func (f PlatformFailure) Unwrap() error { return f.Err }
+
+// PartialResult is implemented by results of executors that know Request.Partial. Use
+// [FailedOf].
+type PartialResult interface {
+	// Failed returns the targets that could not be built, in the order of the graph.
+	Failed() []PlatformFailure
+}
+
+// FailedOf returns the targets that could not be built, in the order of the graph: none
+// without Request.Partial, or when the executor knows nothing of that and builds all
+// targets or none.
+func FailedOf(r Result) []PlatformFailure {
+	if p, ok := r.(PartialResult); ok {
+		return p.Failed()
+	}
+	return nil
+}
 
 // RunOutput is what a Run step with [Capture] wrote, and how it ended.
 type RunOutput struct {

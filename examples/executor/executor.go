@@ -81,7 +81,7 @@ func imageOf(files fstest.MapFS, s *stage.Step, t stage.Target) (v1.Image, error
 	return image.New(image.Spec{Layers: []v1.Layer{layer}, File: file})
 }
 
-// result is a stage.Result: the files after each step. The executor builds all targets or none, whatever Request.Partial says.
+// result is a stage.Result: the files after each step.
 type result struct {
 	files   []fstest.MapFS
 	steps   []stage.StepReport
@@ -91,9 +91,6 @@ type result struct {
 func (r *result) Outputs() []stage.Output { return r.outputs }
 func (r *result) Report() stage.Report    { return stage.Report{Steps: r.steps} }
 func (r *result) Close() error            { return nil }
-
-func (r *result) Failed() []stage.PlatformFailure { return nil }
-
 func (r *result) Files(step int) (fs.FS, error) {
 	if step < 0 || step >= len(r.files) {
 		return nil, fmt.Errorf("%w: step %d", stage.ErrUnknownStage, step)

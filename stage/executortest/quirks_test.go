@@ -70,7 +70,7 @@ func (r *quirkyResult) Failed() []stage.PlatformFailure {
 	if r.quirk == "what failed is not told" {
 		return nil
 	}
-	return r.Result.Failed()
+	return stage.FailedOf(r.Result)
 }
 
 func (q quirky) tell(e stage.Event, told func(stage.Event)) {

@@ -34,6 +34,9 @@ type result struct {
 func (r *result) Outputs() []stage.Output { return append([]stage.Output(nil), r.outputs...) }
 func (r *result) Report() stage.Report    { return r.report }
 
+var _ stage.PartialResult = (*result)(nil)
+
+// Failed returns the targets that could not be built. See stage.FailedOf.
 func (r *result) Failed() []stage.PlatformFailure { return slices.Clone(r.failed) }
 
 func (r *result) Close() error {
