@@ -30,7 +30,8 @@ type flags struct {
 	secrets, agents, contexts                 []string
 	buildArgs, labels                         map[string]string
 	annotations, indexAnnotations             map[string]string
-	push, noCache, check                      bool
+	emulators                                 map[string]string
+	push, load, noCache, check                bool
 	context                                   string
 
 	temporary []string // files that go when the program ends
@@ -40,7 +41,7 @@ type flags struct {
 var printForms = [...]string{"go", "dockerfile", "json", "dot", "mermaid"}
 
 func parseFlags(args []string, stderr io.Writer) (*flags, error) {
-	f := &flags{buildArgs: map[string]string{}, labels: map[string]string{}, annotations: map[string]string{}, indexAnnotations: map[string]string{}}
+	f := &flags{buildArgs: map[string]string{}, labels: map[string]string{}, annotations: map[string]string{}, indexAnnotations: map[string]string{}, emulators: map[string]string{}}
 	set := flag.NewFlagSet("dockerfile", flag.ContinueOnError)
 	set.SetOutput(io.Discard) // of errors, which say less than ours
 	set.Usage = func() {
@@ -116,7 +117,7 @@ func (f *flags) define(set *flag.FlagSet) {
 	}
 	list(&f.hosts, "`HOST:IP`, a name that RUN steps can reach; may be repeated", "add-host")
 	list(&f.platforms, "`PLATFORMS` to build for, separated by commas", "platform")
-	list(&f.outputs, "`type=oci,dest=DIR`, type=docker,dest=FILE, type=local,dest=DIR, type=tar,dest=FILE or type=registry; may be repeated", "o", "output")
+	list(&f.outputs, "`type=oci,dest=DIR`, type=docker[,dest=FILE], type=local,dest=DIR, type=tar,dest=FILE, type=registry, type=podman, type=containerd or type=kind, with compression=gzip|zstd|uncompressed, compression-level=N, force-compression=true, oci-mediatypes=false; may be repeated", "o", "output")
 	list(&f.secrets, "`id=ID[,src=FILE|,env=VAR]`, a secret for RUN --mount=type=secret; may be repeated", "secret")
 	list(&f.agents, "`default|ID[=SOCKET|KEY[,KEY]]`, an agent for RUN --mount=type=ssh; may be repeated", "ssh")
 	list(&f.contexts, "`NAME=PATH|docker-image://REF|oci-layout://DIR`, a further context; may be repeated", "build-context")
@@ -153,6 +154,15 @@ func (f *flags) define(set *flag.FlagSet) {
 		to[key] = value
 		return nil
 	})
+	set.Func("emulator", "`ARCH=PROGRAM`, a static qemu-user program for RUN steps of another platform; may be repeated", func(s string) error {
+		arch, program, ok := strings.Cut(s, "=")
+		if !ok || arch == "" || program == "" {
+			return errors.New("want ARCH=PROGRAM, such as arm64=/usr/bin/qemu-aarch64-static")
+		}
+		f.emulators[arch] = program
+		return nil
+	})
+	set.BoolVar(&f.load, "load", false, "give the image to the Docker daemon, like --output type=docker")
 	set.BoolVar(&f.push, "push", false, "push the image under its names, like --output type=registry")
 	set.BoolVar(&f.noCache, "no-cache", false, "run every step, whatever the cache has")
 	set.BoolVar(&f.check, "check", false, "write the warnings about the Dockerfile instead of building")
@@ -163,7 +173,7 @@ func (f *flags) define(set *flag.FlagSet) {
 func (f *flags) options(stdin io.Reader) (o stagewright.Options, err error) {
 	o = stagewright.Options{
 		Args: arg.Values(f.buildArgs), Labels: f.labels, Annotations: f.annotations, IndexAnnotations: f.indexAnnotations,
-		NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile,
+		NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile, Emulators: f.emulators,
 	}
 	for _, text := range f.platforms {
 		set, err := platform.ParseSet(text)

@@ -84,11 +84,11 @@ func build(ctx context.Context, f *flags, target stage.Stage, options stagewrigh
 		return err
 	}
 	options.Progress = progress.Event
-	if options.Sinks, err = f.sinks(std.out); err != nil {
+	if err := f.sinks(std.out, &options); err != nil {
 		return err
 	}
 	if len(options.Sinks) == 0 {
-		fmt.Fprintln(std.err, "dockerfile: no output was asked for: the image stays in the cache; see --output and --push")
+		fmt.Fprintln(std.err, "dockerfile: no output was asked for: the image stays in the cache; see --output, --push and --load")
 	}
 	res, err := stagewright.Build(ctx, target, options)
 	if err := errors.Join(err, progress.Close()); err != nil {

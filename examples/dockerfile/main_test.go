@@ -136,6 +136,35 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// TestForms: how layers are stored is said of outputs and true of the whole image.
+func TestForms(t *testing.T) {
+	c := project(t, site)
+	for want, fields := range map[string]string{
+		"application/vnd.oci.image.layer.v1.tar+gzip":       "compression=gzip,compression-level=9",
+		"application/vnd.oci.image.layer.v1.tar+zstd":       "compression=zstd,force-compression=true",
+		"application/vnd.oci.image.layer.v1.tar\"":          "compression=uncompressed",
+		"application/vnd.docker.image.rootfs.diff.tar.gzip": "oci-mediatypes=false",
+	} {
+		c.must(t, "-t", "app:1", "-o", "type=oci,dest=DIR/form.tar,"+fields, "-o", "DIR/files", "DIR")
+		if !strings.Contains(c.file(t, "form.tar"), want) {
+			t.Errorf("%s: the archive has no %s", fields, want)
+		}
+	}
+}
+
+// TestLoad gives the image to a daemon that is not there: the error says where it was looked for.
+func TestLoad(t *testing.T) {
+	c := project(t, site)
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(c.dir, "docker.sock"))
+	t.Setenv("CONTAINER_HOST", "unix://"+filepath.Join(c.dir, "podman.sock"))
+	for _, args := range [][]string{{"--load"}, {"-o", "type=docker"}, {"-o", "type=podman"}} {
+		_, _, err := c.run(t, append(args, "-t", "app:1", "DIR")...)
+		if err == nil || !strings.Contains(err.Error(), c.dir) || !strings.Contains(err.Error(), ".sock") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 func TestTarOnStandardOutput(t *testing.T) {
 	c := project(t, site)
 	out, _ := c.must(t, "-o", "-", "DIR")
@@ -315,6 +344,11 @@ RUN --mount=type=secret,id=token,required=true ["/x"]
 		{[]string{"--secret", "id=x,src=DIR/none", "DIR"}, []string{"none"}},
 		{[]string{"--output", "type=zip,dest=x", "DIR"}, []string{"zip", "oci, docker"}},
 		{[]string{"--output", "type=oci", "DIR"}, []string{"dest"}},
+		{[]string{"--output", "type=oci,dest=DIR/x,compression=lzma", "DIR"}, []string{"lzma", "zstd"}},
+		{[]string{"--output", "type=oci,dest=DIR/x,compression-level=best", "DIR"}, []string{"best"}},
+		{[]string{"--output", "type=oci,dest=DIR/x,compression-level=99", "DIR"}, []string{"99"}},
+		{[]string{"--output", "type=oci,dest=DIR/x,compression=zstd", "--output", "type=docker,dest=DIR/y,compression=gzip", "DIR"}, []string{"one form"}},
+		{[]string{"--emulator", "arm64", "DIR"}, []string{"ARCH=PROGRAM"}},
 		{[]string{"-f", "DIR/secret.dockerfile", "DIR"}, []string{"secret.dockerfile:2:1", "token", "--secret id=token,src=FILE"}},
 		{[]string{"--push", "DIR"}, []string{"-t"}},
 		{[]string{"--outptu", "x", "DIR"}, []string{"unknown flag", "--output?"}},
