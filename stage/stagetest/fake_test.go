@@ -3,6 +3,7 @@ package stagetest_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // fakeT is a testing.TB that is looked at afterwards: what a test would have been told.
@@ -112,4 +116,23 @@ func (f *fakeT) stable(text string) string {
 // show runs the test of an example and prints why it fails; of a test that passes nothing.
 func show(test func(t testing.TB)) {
 	fmt.Print(try(test).Errors())
+}
+
+// lyingLayer has other bytes than its digest.
+type lyingLayer struct{}
+
+func (lyingLayer) Digest() (v1.Hash, error)            { return hashOf("compressed"), nil }
+func (lyingLayer) DiffID() (v1.Hash, error)            { return hashOf("tar"), nil }
+func (lyingLayer) Size() (int64, error)                { return 4, nil }
+func (lyingLayer) MediaType() (types.MediaType, error) { return types.OCIUncompressedLayer, nil }
+func (lyingLayer) Compressed() (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("lies")), nil
+}
+func (lyingLayer) Uncompressed() (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("lies")), nil
+}
+
+func hashOf(s string) v1.Hash {
+	h, _, _ := v1.SHA256(strings.NewReader(s))
+	return h
 }

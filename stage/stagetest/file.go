@@ -50,7 +50,7 @@ func neighbours(files fs.FS, missing string) string {
 				names = append(names, fmt.Sprintf("and %d more", len(entries)-most))
 				break
 			}
-			names = append(names, e.Name())
+			names = append(names, quote(e.Name()))
 		}
 		shown := "/" + strings.TrimPrefix(dir, ".")
 		if len(names) == 0 {
