@@ -1,52 +1,61 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"time"
 
+	"github.com/stagewright/stagewright/image/internal/content"
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
-// writer puts the files of an image into a directory. All names go through an
-// os.Root, so that no link leads out of it.
+// writer puts files into a directory. All names go through an os.Root, so that no
+// link leads out of it.
 type writer struct {
+	ctx   context.Context //nolint:containedctx // lives as long as one call of writeTree
 	root  *os.Root
-	files *flat
-	owner bool              // the ids of files can be set
+	open  func(p string, n *tree.Node) (io.ReadCloser, error)
+	owner bool              // the ids of files can be set, and are known
 	links map[uint64]string // the first name of each hard-link set
 }
 
 // writeDir writes all files of an image to an existing directory.
 func writeDir(ctx context.Context, dir string, f *flat) error {
+	w := &writer{ctx: ctx, owner: os.Geteuid() == 0, open: func(_ string, n *tree.Node) (io.ReadCloser, error) { return f.open(n.Content()) }}
+	return w.writeTree(dir, "", f.root)
+}
+
+// writeTree writes a node, and all that is below it, to the path top in an existing directory; "" is the directory itself.
+func (w *writer) writeTree(dir, top string, node *tree.Node) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	w := &writer{root: root, files: f, owner: os.Geteuid() == 0, links: map[uint64]string{}}
+	w.root, w.links = root, map[uint64]string{}
 	type entry struct {
 		path string
 		node *tree.Node
 	}
 	var dirs []entry
-	for p, n := range tree.Walk(f.root) {
-		if err := ctx.Err(); err != nil {
+	for p, n := range tree.Walk(node) {
+		if err := context.Cause(w.ctx); err != nil {
 			return err
 		}
-		if p == "" {
-			p = "."
-		}
+		at := cmp.Or(path.Join(top, p), ".")
 		if n.IsDir() {
-			dirs = append(dirs, entry{p, n})
-			err = w.mkdir(p)
+			dirs = append(dirs, entry{at, n})
+			err = w.mkdir(at)
 		} else {
-			err = w.put(p, n)
+			err = w.put(at, p, n)
 		}
 		if err != nil {
 			return fmt.Errorf("/%s: %w", p, err)
@@ -76,7 +85,8 @@ func (w *writer) mkdir(p string) error {
 	return w.root.Mkdir(p, 0o700)
 }
 
-func (w *writer) put(p string, n *tree.Node) error {
+// put writes what is no directory to p; from is its path in the source.
+func (w *writer) put(p, from string, n *tree.Node) error {
 	if err := w.root.RemoveAll(p); err != nil {
 		return err
 	}
@@ -86,7 +96,7 @@ func (w *writer) put(p string, n *tree.Node) error {
 	var err error
 	switch n.Kind() {
 	case tree.File:
-		err = w.file(p, n)
+		err = w.file(p, from, n)
 	case tree.Symlink:
 		err = w.root.Symlink(n.Target(), p)
 	default:
@@ -101,17 +111,17 @@ func (w *writer) put(p string, n *tree.Node) error {
 	return w.meta(p, n)
 }
 
-func (w *writer) file(p string, n *tree.Node) error {
+func (w *writer) file(p, from string, n *tree.Node) error {
 	out, err := w.root.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	in, err := w.files.open(n.Content())
+	in, err := w.open(from, n)
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
 	defer in.Close()
-	copied, err := io.Copy(out, in)
+	copied, err := io.Copy(out, content.NewReader(w.ctx, in))
 	if err == nil && copied != n.Size() {
 		err = fmt.Errorf("%d bytes instead of %d", copied, n.Size())
 	}
@@ -133,19 +143,9 @@ func (w *writer) meta(p string, n *tree.Node) error {
 	if err := w.attributes(p, m); err != nil {
 		return err
 	}
-	if err := w.root.Chmod(p, fileMode(m.Mode)); err != nil {
+	if err := w.root.Chmod(p, filemode.FS(m.Mode)); err != nil {
 		return err
 	}
 	t := time.Unix(0, m.Mtime)
 	return w.root.Chtimes(p, t, t)
-}
-
-func fileMode(mode uint32) fs.FileMode {
-	m := fs.FileMode(mode & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if mode&bit != 0 {
-			m |= flag
-		}
-	}
-	return m
 }

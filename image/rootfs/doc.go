@@ -1,7 +1,8 @@
 // Package rootfs writes the files of an image, without its layers and its
 // configuration: to a directory, or to one tar file.
 //
-// The two calls to start with are [Dir] and [Tar], both sinks.
+// The two calls to start with are [Dir] and [Tar], both sinks. [Save] writes one file
+// or directory out of the files of a build.
 //
 // # Guarantees
 //

@@ -2,7 +2,9 @@ package rootfs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -48,4 +50,28 @@ func ExampleDir() {
 	// directory out
 	// tar out.tar
 	// tar stream
+}
+
+// One directory out of any file system, as it is: modes and links are kept.
+func ExampleSave() {
+	temp, err := os.MkdirTemp("", "save-*")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(temp)
+	files := fstest.MapFS{
+		"out/app":    {Data: []byte("program"), Mode: 0o755},
+		"out/latest": {Data: []byte("app"), Mode: fs.ModeSymlink},
+		"src/app.c":  {Data: []byte("source")},
+	}
+	if err := rootfs.Save(context.Background(), files, "/out", filepath.Join(temp, "dist")); err != nil {
+		log.Fatal(err)
+	}
+	target, err := os.Readlink(filepath.Join(temp, "dist", "latest"))
+	fmt.Println(target, err)
+	err = rootfs.Save(context.Background(), files, "/src", filepath.Join(temp, "dist"))
+	fmt.Println(errors.Is(err, rootfs.ErrNotEmpty))
+	// Output:
+	// app <nil>
+	// true
 }

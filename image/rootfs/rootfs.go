@@ -64,29 +64,45 @@ func (s *dirSink) write(ctx context.Context, a image.Artifact) error {
 	if s.path == "" {
 		return errors.New("no path; name a directory")
 	}
-	names, err := os.ReadDir(s.path)
+	if !s.o.Merge {
+		return replaceDir(s.path, "or set Merge in rootfs.Options to write among them", func(work string) error { return s.fill(ctx, a, work) })
+	}
+	if fi, err := os.Stat(s.path); err == nil && !fi.IsDir() {
+		return errIsFile
+	}
+	if _, err := atomicfile.MakeParents(s.path); err != nil {
+		return err
+	}
+	return s.fill(ctx, a, s.path)
+}
+
+var errIsFile = errors.New("there is a file of that name; name a directory that is empty or not there yet")
+
+// replaceDir makes a directory that is not there yet or is empty: fill gets another name, beside it, that is renamed in the end. A
+// failure leaves nothing behind. But says what else can be done where the directory is not empty.
+func replaceDir(path, but string, fill func(work string) error) error {
+	if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
+		return errIsFile
+	}
+	names, err := os.ReadDir(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if len(names) > 0 && !s.o.Merge {
-		return fmt.Errorf("%w; name a new one, or allow it to be merged", ErrNotEmpty)
+	if len(names) > 0 {
+		return fmt.Errorf("%w: it has %q; name one that is empty or not there yet, %s", ErrNotEmpty, names[0].Name(), but)
 	}
-	undo, err := atomicfile.MakeParents(s.path)
+	undo, err := atomicfile.MakeParents(path)
 	if err != nil {
 		return err
 	}
-	work := s.path
-	if !s.o.Merge {
-		work = atomicfile.TempPath(filepath.Dir(s.path))
-	}
-	err = s.fill(ctx, a, work)
-	if err == nil && !s.o.Merge {
+	work := atomicfile.TempPath(filepath.Dir(filepath.Clean(path)))
+	if err = fill(work); err == nil {
 		// An empty directory gives way to the new one.
-		if err = os.Rename(work, s.path); err != nil && names != nil {
-			err = errors.Join(os.Remove(s.path), os.Rename(work, s.path))
+		if err = os.Rename(work, path); err != nil && names != nil {
+			err = errors.Join(os.Remove(path), os.Rename(work, path))
 		}
 	}
-	if err != nil && !s.o.Merge {
+	if err != nil {
 		os.RemoveAll(work)
 		undo()
 	}

@@ -1,12 +1,14 @@
 // Package filemode reads the modes that COPY and ADD give to files: octal numbers, and
 // changes in the notation of chmod(1). It agrees with BuildKit 0.34, which reads them as
-// setmode(3) of BSD does.
+// setmode(3) of BSD does. It also has the two directions between the permission bits of
+// chmod(2) and package fs: [FS] and [Bits].
 //
 // Everything here is a pure function, safe for concurrent use.
 package filemode
 
 import (
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
@@ -179,4 +181,38 @@ func (c *Change) Of(mode uint32, dir bool) uint32 {
 		}
 	}
 	return mode
+}
+
+// special are the bits that package fs has elsewhere than chmod(2).
+func special() [3]struct {
+	bit  uint32
+	mode fs.FileMode
+} {
+	return [3]struct {
+		bit  uint32
+		mode fs.FileMode
+	}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}}
+}
+
+// FS spells the permission bits of chmod(2), with setuid, setgid and sticky, as package fs
+// does. Other bits are left out.
+func FS(bits uint32) fs.FileMode {
+	m := fs.FileMode(bits & 0o777)
+	for _, s := range special() {
+		if bits&s.bit != 0 {
+			m |= s.mode
+		}
+	}
+	return m
+}
+
+// Bits is the reverse of FS. The kind of the file is left out.
+func Bits(m fs.FileMode) uint32 {
+	bits := uint32(m.Perm())
+	for _, s := range special() {
+		if m&s.mode != 0 {
+			bits |= s.bit
+		}
+	}
+	return bits
 }

@@ -1,6 +1,9 @@
 package filemode
 
-import "testing"
+import (
+	"io/fs"
+	"testing"
+)
 
 func TestParse(t *testing.T) {
 	for _, test := range []struct {
@@ -61,4 +64,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q of %04o: %o", text, mode, once)
 		}
 	})
+}
+
+func TestBits(t *testing.T) {
+	for bits := range uint32(0o10000) {
+		if got := Bits(FS(bits) | fs.ModeDir); got != bits {
+			t.Fatalf("%o became %o", bits, got)
+		}
+	}
+	if FS(0o105755) != fs.ModeSetuid|fs.ModeSticky|0o755 {
+		t.Errorf("%s", FS(0o105755))
+	}
 }

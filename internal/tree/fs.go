@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filemode"
 )
 
 // An Opener gives the bytes of a file by their digest. The caller closes what it
@@ -137,15 +139,7 @@ func (i fileInfo) String() string             { return fs.FormatFileInfo(i) }
 
 // FileMode returns kind and mode as an [fs.FileMode].
 func (n *Node) FileMode() fs.FileMode {
-	m := fs.FileMode(n.meta.Mode & 0o777)
-	for _, b := range [...]struct {
-		bit  uint32
-		mode fs.FileMode
-	}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}} {
-		if n.meta.Mode&b.bit != 0 {
-			m |= b.mode
-		}
-	}
+	m := filemode.FS(n.meta.Mode)
 	switch n.kind {
 	case Dir:
 		m |= fs.ModeDir

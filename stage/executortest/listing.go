@@ -11,6 +11,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"github.com/stagewright/stagewright/internal/filemode"
 )
 
 // A listing has a line for each file, sorted by path:
@@ -70,13 +72,13 @@ func fsListing(fsys fs.FS) (list []string, err error) {
 		}
 		switch mode := info.Mode(); {
 		case mode.IsDir():
-			list = append(list, fmt.Sprintf("d %04o %s", bits(mode), name))
+			list = append(list, fmt.Sprintf("d %04o %s", filemode.Bits(mode), name))
 		case mode.IsRegular():
 			content, err := fs.ReadFile(fsys, name)
 			if err != nil {
 				return err
 			}
-			list = append(list, fmt.Sprintf("f %04o %s %s", bits(mode), name, quote(content)))
+			list = append(list, fmt.Sprintf("f %04o %s %s", filemode.Bits(mode), name, quote(content)))
 		case mode.Type() == fs.ModeSymlink:
 			target, err := fs.ReadLink(fsys, name)
 			if err != nil {
@@ -98,17 +100,6 @@ func quote(content []byte) string {
 		return fmt.Sprintf("(%d bytes)", len(content))
 	}
 	return fmt.Sprintf("%q", content)
-}
-
-// bits are the permission bits of tar(5) for a mode.
-func bits(m fs.FileMode) uint32 {
-	b := uint32(m.Perm())
-	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if m&flag != 0 {
-			b |= bit
-		}
-	}
-	return b
 }
 
 // pathOf is the field of a line that holds the path: the first that is neither

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -165,7 +166,7 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 		}
 	}
 	if m.Mode != 0 {
-		mode = fileMode(m.Mode)
+		mode = filemode.FS(m.Mode)
 	}
 	return errors.Join(os.Chmod(temp, mode), os.Rename(temp, dir))
 }
@@ -202,15 +203,4 @@ func (s *session) seed(ctx context.Context, d *demand, dir string, m stage.Mount
 		return 0, err
 	}
 	return info.Mode(), os.Rename(made, dir)
-}
-
-// fileMode spells the permission bits of chmod(2) as package fs does.
-func fileMode(mode uint32) fs.FileMode {
-	m := fs.FileMode(mode & 0o777)
-	for bit, f := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if mode&bit != 0 {
-			m |= f
-		}
-	}
-	return m
 }

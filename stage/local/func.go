@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -79,7 +80,7 @@ func (w *funcWriter) WriteFile(p string, mode fs.FileMode, content io.Reader) er
 	if err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
-	return w.put(p, tree.NewFile(tree.Meta{Mode: modeBits(mode), Mtime: w.epoch}, digest, size, 0))
+	return w.put(p, tree.NewFile(tree.Meta{Mode: filemode.Bits(mode), Mtime: w.epoch}, digest, size, 0))
 }
 
 func (w *funcWriter) Symlink(target, p string) error {
@@ -100,7 +101,7 @@ func (w *funcWriter) Mkdir(p string, mode fs.FileMode) error {
 	}
 	made := tree.Meta{Mode: 0o755, Mtime: w.epoch}
 	last := made
-	last.Mode = modeBits(mode)
+	last.Mode = filemode.Bits(mode)
 	return editDirectory(w.e, p, made, last)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/source"
@@ -291,25 +292,9 @@ func metaOf(f *source.Entry, epoch int64, keep keeping) tree.Meta {
 	if !keep.modes {
 		return meta
 	}
-	meta.Mode = modeBits(f.Mode)
+	meta.Mode = filemode.Bits(f.Mode)
 	for _, x := range f.Xattrs {
 		meta.Xattrs = append(meta.Xattrs, tree.Xattr{Name: x.Name, Value: x.Value})
 	}
 	return meta
-}
-
-// modeBits are the permission bits of a mode with setuid, setgid and sticky, as
-// Linux numbers them.
-func modeBits(m fs.FileMode) uint32 {
-	bits := uint32(m.Perm())
-	if m&fs.ModeSetuid != 0 {
-		bits |= 0o4000
-	}
-	if m&fs.ModeSetgid != 0 {
-		bits |= 0o2000
-	}
-	if m&fs.ModeSticky != 0 {
-		bits |= 0o1000
-	}
-	return bits
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stagewright/stagewright/internal/filemode"
 )
 
 // linuxRoot is a directory held open. Paths are resolved by the kernel beneath
@@ -330,7 +332,7 @@ func fill(e *Entry, st *unix.Stat_t) {
 
 // fileMode spells st_mode as package fs does.
 func fileMode(m uint32) fs.FileMode {
-	mode := fs.FileMode(m & 0o777)
+	mode := filemode.FS(m)
 	switch m & unix.S_IFMT {
 	case unix.S_IFDIR:
 		mode |= fs.ModeDir
@@ -344,15 +346,6 @@ func fileMode(m uint32) fs.FileMode {
 		mode |= fs.ModeNamedPipe
 	case unix.S_IFSOCK:
 		mode |= fs.ModeSocket
-	}
-	if m&unix.S_ISUID != 0 {
-		mode |= fs.ModeSetuid
-	}
-	if m&unix.S_ISGID != 0 {
-		mode |= fs.ModeSetgid
-	}
-	if m&unix.S_ISVTX != 0 {
-		mode |= fs.ModeSticky
 	}
 	return mode
 }
