@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/stagewright/stagewright/internal/spelling"
 )
 
 // Check says whether the argument takes value: nil or a *[ValueError]. It does not look at mistakes of the declaration.
@@ -99,18 +102,20 @@ func Near(name string, candidates []string) []string {
 		distance int
 	}
 	var found []scored
-	lower := []rune(strings.ToLower(name))
-	if len(lower) > longest {
+	lower := strings.ToLower(name)
+	length := utf8.RuneCountInString(lower)
+	if length > longest {
 		return nil
 	}
 	for _, c := range candidates {
-		other := []rune(strings.ToLower(c))
-		allowed := max(1, max(len(lower), len(other))/3)
-		if len(other) == 0 || len(other) > longest {
+		other := strings.ToLower(c)
+		long := utf8.RuneCountInString(other)
+		if long == 0 || long > longest {
 			continue
 		}
-		begins := len(lower) >= 3 && strings.HasPrefix(string(other), string(lower))
-		if d := distance(lower, other); (d <= allowed && d < len(other)) || begins {
+		allowed := max(1, max(length, long)/3)
+		begins := length >= 3 && strings.HasPrefix(other, lower)
+		if d := spelling.Distance(lower, other, longest); (d <= allowed && d < long) || begins {
 			found = append(found, scored{c, d})
 		}
 	}
@@ -129,27 +134,4 @@ func nearest(name string, candidates []string) string {
 		return near[0]
 	}
 	return ""
-}
-
-// distance counts the edits between a and b, a swap of two neighbours being one (optimal string alignment).
-func distance(a, b []rune) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

@@ -3,6 +3,8 @@ package platform
 import (
 	"fmt"
 	"strings"
+
+	"github.com/stagewright/stagewright/internal/spelling"
 )
 
 // knownOS and knownArch are the names of Go's syslist that images use.
@@ -50,12 +52,16 @@ func (p Platform) unknown() string {
 }
 
 func unknownName(what, name string, known []string) string {
-	best, least := "", 3 // more than two edits is another word
+	const longest, most = 20, 2 // more edits are another word
+	best, least := "", most+1
 	for _, k := range known {
 		if k == name {
 			return ""
 		}
-		if d := edits(name, k); d < least && d < len(k) {
+		if len(name) > longest {
+			continue
+		}
+		if d := spelling.Distance(name, k, most); d < least && d < len(k) {
 			best, least = k, d
 		}
 	}
@@ -79,30 +85,4 @@ func shapeAdvice(s string, parts []string) string {
 		return "is a list; use ParseSet"
 	}
 	return `not of the form os/architecture[/variant], such as "linux/arm/v7"`
-}
-
-// edits counts the characters to insert, delete, replace or swap with their neighbour to get from a to b. It only looks at short
-// names: more than 20 bytes are far from everything.
-func edits(a, b string) int {
-	const longest = 20
-	if len(a) > longest || len(b) > longest {
-		return longest
-	}
-	var d [longest + 1][longest + 1]int
-	for i := range len(a) + 1 {
-		for j := range len(b) + 1 {
-			switch {
-			case i == 0 || j == 0:
-				d[i][j] = i + j
-			case a[i-1] == b[j-1]:
-				d[i][j] = d[i-1][j-1]
-			default:
-				d[i][j] = 1 + min(d[i-1][j], d[i][j-1], d[i-1][j-1])
-				if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-					d[i][j] = min(d[i][j], 1+d[i-2][j-2])
-				}
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/filemode"
@@ -82,13 +83,16 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 	return dirs, nil
 }
 
-// lock takes a lock that the step holds until it ends.
+// lock takes the lock of a cache mount, which the step holds until it ends. The time of the
+// lock's file is that of the last step that had it.
 func (m *mountSet) lock(ctx context.Context, path string, mode lockMode) error {
 	unlock, err := lockFile(ctx, path, mode)
-	if err == nil {
-		m.releases = append(m.releases, unlock)
+	if err != nil {
+		return err
 	}
-	return err
+	m.releases = append(m.releases, unlock)
+	now := time.Now()
+	return os.Chtimes(path, now, now)
 }
 
 func takePrivate(ctx context.Context, set *mountSet, parent string) (string, error) {

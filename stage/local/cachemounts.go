@@ -28,7 +28,7 @@ type CacheMount struct {
 	ID    string    // as stage.ID says it; without that, the target
 	Files int       // entries of all kinds
 	Bytes int64     // of regular files
-	Used  time.Time // when a step last had it
+	Used  time.Time // when a step last began to use it; of one that was imported, when that was
 }
 
 // ErrBusy says that a step is using a cache mount.
@@ -188,8 +188,12 @@ func exportEntry(archive *tar.Writer, dir, p string) error {
 }
 
 // ImportCacheMount makes the directory of an id from a tar that ExportCacheMount wrote, in
-// place of the one that is there. The tar is not trusted. The error wraps [ErrBusy] while a
-// step is using the directory, and then nothing has changed.
+// place of the one that is there. The directory is the one that a mount of the id has which
+// says nothing of mode, owner or source: its own mode is 0755 and its owner the one that runs
+// the import, while what is in it has the modes of the tar. In Dockerfiles, where a mount with
+// mode, uid, gid or from has a directory of its own, such a mount does not see it. The
+// tar is not trusted. The error wraps [ErrBusy] while a step is using the directory, and then
+// nothing has changed.
 func (e *Executor) ImportCacheMount(ctx context.Context, id string, r io.Reader) error {
 	if err := e.importCacheMount(ctx, id, r); err != nil {
 		return fmt.Errorf("local: cache mount %s: %w", id, err)

@@ -4,8 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,6 +66,50 @@ func TestCacheMounts(t *testing.T) {
 	}
 	if err := from.RemoveCacheMounts(t.Context()); err != nil || len(ids(from)) > 0 {
 		t.Errorf("remove all: %v, left %v", err, ids(from))
+	}
+}
+
+// TestCacheMountsTellWhenTheyWereUsed: by a step, not by whoever made the directory or looked at it.
+func TestCacheMountsTellWhenTheyWereUsed(t *testing.T) {
+	base := shell(t)
+	dir := t.TempDir()
+	e := executor(t, dir, local.Options{})
+	step := func(n int) stage.Stage {
+		return base.Run(fmt.Sprintf("echo %d > /c/a", n), stage.CacheMount("/c", stage.ID("id"))).
+			Run(fmt.Sprintf("echo %d > /p/a", n), stage.CacheMount("/p", stage.ID("private"), stage.WithSharing(stage.Private)))
+	}
+	used := func() (list []time.Time) {
+		t.Helper()
+		mounts, err := e.CacheMounts(t.Context())
+		if err != nil || len(mounts) != 2 {
+			t.Fatalf("%+v, %v", mounts, err)
+		}
+		return []time.Time{mounts[0].Used, mounts[1].Used}
+	}
+	build(t, e, step(1), stage.Request{})
+	locks, err := filepath.Glob(filepath.Join(dir, "private", "mounts", "*", "*", "0.lock"))
+	if err != nil || len(locks) != 2 {
+		t.Fatalf("locks %v, %v", locks, err)
+	}
+	longAgo := time.Unix(1_000_000_000, 0)
+	for _, lock := range locks {
+		if err := os.Chtimes(lock, longAgo, longAgo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.ExportCacheMount(t.Context(), "id", io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range used() {
+		if !at.Equal(longAgo) {
+			t.Errorf("used %s after an export, want %s", at, longAgo)
+		}
+	}
+	build(t, e, step(2), stage.Request{})
+	for _, at := range used() {
+		if !at.After(longAgo) {
+			t.Errorf("used %s after a step", at)
+		}
 	}
 }
 

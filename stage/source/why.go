@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/stagewright/stagewright/internal/spelling"
 )
 
 // cleanAsked makes a path that a message is about relative and clean; what
@@ -103,7 +105,7 @@ func nearest(wanted string, names []string) []string {
 	low := strings.ToLower(wanted)
 	for _, name := range names[:min(len(names), considered)] {
 		limit := 1 + len(wanted)/4
-		cost := editDistance(low, strings.ToLower(name), limit)
+		cost := spelling.Distance(low, strings.ToLower(name), limit)
 		stem := strings.TrimSuffix(low, path.Ext(low))
 		if cost > limit && len(stem) >= 3 && strings.HasPrefix(strings.ToLower(name), stem) {
 			cost = limit
@@ -120,33 +122,6 @@ func nearest(wanted string, names []string) []string {
 		out = append(out, c.name)
 	}
 	return out
-}
-
-// editDistance counts the bytes to insert, remove, replace or swap with the next
-// to make b of a; limit+1 stands for anything above limit.
-func editDistance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := last[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			row[j] = min(change, last[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit+1)
 }
 
 // String says it in a sentence, without a full stop: what a message about a

@@ -53,17 +53,6 @@ func TestWhy(t *testing.T) {
 	}
 }
 
-func TestEditDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "ab", 1}, {"abc", "xbc", 1}, {"", "ab", 2}, {"abcd", "wxyz", 4}, {"abcdefgh", "", 5}} {
-		if got := editDistance(c.a, c.b, 4); got != c.want {
-			t.Errorf("%q %q: %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 func TestErrorsAreBounded(t *testing.T) {
 	long := strings.Repeat("\n", 100_000)
 	for _, err := range []error{
