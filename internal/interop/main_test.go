@@ -1,0 +1,124 @@
+package interop
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/image"
+)
+
+var summaryFile = flag.String("summary", "", "write the table of what was compared to `FILE`")
+
+// bench is what all tests share: the builds, and the daemons, each started by the first test that needs it.
+type bench struct {
+	dir string
+
+	mu    sync.Mutex
+	stops []func() error
+	rows  table
+
+	build    sync.Once
+	variants []*variant
+}
+
+var shared bench
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(shared.run(m))
+}
+
+func (b *bench) run(m *testing.M) (code int) {
+	var err error
+	if b.dir, err = os.MkdirTemp("", "swi-"); err != nil { // short: it is in the names of sockets
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := errors.Join(b.stop(), os.RemoveAll(b.dir)); err != nil {
+			fmt.Fprintln(os.Stderr, "left behind:", err)
+			code = 1
+		}
+	}()
+	code = m.Run()
+	fmt.Print(b.rows.String())
+	if *summaryFile != "" {
+		if err := os.WriteFile(*summaryFile, []byte(b.rows.String()), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// atEnd has something done when all tests are done, the last first.
+func (b *bench) atEnd(stop func() error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stops = append(b.stops, stop)
+}
+
+func (b *bench) stop() error {
+	var errs []error
+	for i := len(b.stops) - 1; i >= 0; i-- {
+		errs = append(errs, b.stops[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// variant is one form of the fixture.
+type variant struct {
+	name string
+	*built
+}
+
+// fixtures builds the forms of the fixture, once: "grouped" has a number of layers that every engine takes, "deep" one for each step, "docker" is
+// grouped with Docker's media types.
+func fixtures(t *testing.T) []*variant {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("it takes root to unpack files of several owners, and to start engines")
+	}
+	tool(t, "busybox", "busybox-static")
+	shared.build.Do(func() {
+		base := filepath.Join(shared.dir, "base")
+		writeBase(t, base)
+		probes := map[string][]byte{}
+		for _, p := range platforms {
+			probes[p.Architecture] = compileProbe(t, p.Architecture, probePath(p.Architecture))
+		}
+		build := func(grouped bool, media image.MediaTypes) *built {
+			res, err := stagewright.Build(t.Context(), fixture("oci-layout://"+base+":base", probes, grouped), stagewright.Options{
+				Platforms: platforms, CacheDir: filepath.Join(shared.dir, "cache"), MediaTypes: media,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shared.atEnd(res.Close)
+			return describe(t, res)
+		}
+		shared.variants = []*variant{
+			{"grouped", build(true, image.OCI)}, {"deep", build(false, image.OCI)}, {"docker", build(true, image.Docker)},
+		}
+	})
+	if shared.variants == nil {
+		t.Fatal("the fixture was not built; see the first test")
+	}
+	return shared.variants
+}
+
+// ociFixtures are those with OCI's media types: skopeo and umoci find no others in an OCI layout.
+func ociFixtures(t *testing.T) []*variant {
+	t.Helper()
+	return slices.DeleteFunc(slices.Clone(fixtures(t)), func(v *variant) bool { return v.name == "docker" })
+}
+
+// probePath is the compiled probe on this machine.
+func probePath(arch string) string { return filepath.Join(shared.dir, "probe-"+arch) }
