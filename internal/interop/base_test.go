@@ -26,7 +26,7 @@ var platforms = platform.MustParseSet("linux/amd64,linux/arm64")
 // layer without any entry.
 var baseLayers = [][]entry{
 	{
-		dir("etc/", 0o755), text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:an app:/srv/app:/bin/sh\n"),
+		dir("./", 0o755), dir("etc/", 0o755), text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:an app:/srv/app:/bin/sh\n"),
 		text("etc/group", 0o644, "root:x:0:\ncrew:x:1001:\nhelpers:x:1002:app\n"),
 		dir("proc/", 0o555), dir("sys/", 0o555), dir("dev/", 0o755), dir("run/", 0o755), dir("tmp/", 0o1777), dir("bin/", 0o755),
 		dir("base/", 0o755), text("base/kept", 0o644, "kept"), text("base/removed", 0o644, "removed by the base's second layer"),

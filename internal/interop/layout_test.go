@@ -32,7 +32,7 @@ func skopeoReads(t *testing.T, medium, ref string, b *variant, options ...string
 		config := skopeo(append([]string{"--override-os", i.platform.OS, "--override-arch", i.platform.Architecture}, append(inspect, "--config", ref)...)...)
 		equal(t, medium+": config of "+i.platform.String(), string(i.config), config)
 	}
-	copied := "oci:" + filepath.Join(t.TempDir(), "copy") + ":copied"
+	copied := "dir:" + filepath.Join(t.TempDir(), "copy")
 	from := []string{"copy", "-q", "--all", "--preserve-digests"}
 	for _, o := range options {
 		from = append(from, "--src-"+o[2:])

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,8 @@ var summaryFile = flag.String("summary", "", "write the table of what was compar
 
 // bench is what all tests share: the builds, and the daemons, each started by the first test that needs it.
 type bench struct {
-	dir string
+	dir    string
+	cgroup string // of all containers, below each controller
 
 	mu    sync.Mutex
 	stops []func() error
@@ -41,8 +43,9 @@ func (b *bench) run(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	b.cgroup = "/" + filepath.Base(b.dir)
 	defer func() {
-		if err := errors.Join(b.stop(), os.RemoveAll(b.dir)); err != nil {
+		if err := errors.Join(b.stop(), removeGroups(b.cgroup), os.RemoveAll(b.dir)); err != nil {
 			fmt.Fprintln(os.Stderr, "left behind:", err)
 			code = 1
 		}
@@ -63,6 +66,29 @@ func (b *bench) atEnd(stop func() error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stops = append(b.stops, stop)
+}
+
+// removeGroups removes what container engines leave of control groups.
+func removeGroups(name string) error {
+	var errs []error
+	for _, pattern := range []string{"/sys/fs/cgroup/*" + name, "/sys/fs/cgroup" + name} {
+		tops, err := filepath.Glob(pattern)
+		errs = append(errs, err)
+		for _, top := range tops {
+			var groups []string
+			err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && d.IsDir() {
+					groups = append(groups, path)
+				}
+				return err
+			})
+			errs = append(errs, err)
+			for _, group := range slices.Backward(groups) {
+				errs = append(errs, os.Remove(group))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (b *bench) stop() error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/image"
@@ -27,13 +28,14 @@ type built struct {
 
 // builtImage is the image of one platform.
 type builtImage struct {
-	platform platform.Platform
-	image    v1.Image
-	digest   string // of the manifest
-	id       string // digest of the configuration
-	config   []byte
-	file     image.File
-	files    listing.Tree
+	platform  platform.Platform
+	image     v1.Image
+	digest    string // of the manifest
+	id        string // digest of the configuration
+	mediaType types.MediaType
+	config    []byte
+	file      image.File
+	files     listing.Tree
 }
 
 // on returns the image of an architecture.
@@ -80,6 +82,9 @@ func describeImage(img v1.Image) (builtImage, error) {
 	}
 	id, err := img.ConfigName()
 	if err != nil {
+		return b, err
+	}
+	if b.mediaType, err = img.MediaType(); err != nil {
 		return b, err
 	}
 	b.digest, b.id = digest.String(), id.String()

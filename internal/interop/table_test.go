@@ -38,7 +38,7 @@ func (t *table) String() string {
 			width[i] = max(width[i], len([]rune(c)))
 		}
 	}
-	slices.SortStableFunc(rows[1:], func(a, b row) int { return strings.Compare(a.medium, b.medium) })
+	slices.SortFunc(rows[1:], func(a, b row) int { return slices.Compare(columns(a), columns(b)) })
 	var text strings.Builder
 	for _, r := range rows {
 		line := ""

@@ -17,7 +17,7 @@ type Process struct {
 // AddedByEngines tells what a container has that its image has not: what engines mount and put there.
 func AddedByEngines(path string) bool {
 	switch path {
-	case "/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", ProbePath:
+	case "/proc", "/sys", "/dev", "/etc/mtab", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", ProbePath:
 		return true
 	}
 	return false
