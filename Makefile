@@ -1,7 +1,7 @@
 # Everything here is also what .ci/run does; see that script for the order and the
 # machine that it needs.
 
-.PHONY: test quickstart lint race cross api bench ci
+.PHONY: test quickstart lint race cross api bench interop ci
 
 test:
 	go test ./...
@@ -27,6 +27,10 @@ api:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# Docker, Podman, containerd, skopeo, umoci and Debian's registry read what we write. Root; installs Debian packages.
+interop:
+	.ci/interop
 
 ci:
 	.ci/run
