@@ -59,40 +59,47 @@ func (s *session) groupLayer(ctx context.Context, d *demand, u unit) (*layerReco
 	})
 }
 
-// layerOf finds or writes the layer of changes, whose bytes are known at a step. One whose digest the cache knows, but whose bytes it has
-// not got any more, is made again when somebody reads it.
+// layerOf finds or writes the layer of changes, whose bytes are known at a step: once, when several steps have the same. One whose digest the
+// cache knows, but whose bytes it has not got any more, is made again when somebody reads it.
 func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree.Change) (*layerRecord, error) {
 	key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", s.opts.compressor().Name()).Sum()
-	rec, ok, err := load[layerRecord](ctx, s, key)
-	if err != nil {
-		return nil, err
-	}
-	if ok && s.holds(ctx, rec.Digest) {
-		return &rec, nil
-	}
-	open, err := s.opener(ctx, d, id, changes)
-	if err != nil {
-		return nil, err
-	}
-	write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
-		return s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
-	}
-	if ok {
-		s.makeLater(rec.Digest, write)
-		return &rec, nil
-	}
-	err = d.Work(ctx, func(ctx context.Context) error {
-		rec, err = write(ctx, cache.Digest{})
-		return err
-	})
-	if err != nil {
-		fix := ""
-		if errors.Is(err, layertar.ErrName) {
-			fix = "rename the file, or remove it before the step ends; a stage whose layers are not in the image may have it"
+	return get(ctx, s, d, task{kind: kindChanges, key: key}, func(ctx context.Context, d *demand) (*layerRecord, error) {
+		rec, ok, err := load[layerRecord](ctx, s, key)
+		if err != nil {
+			return nil, err
 		}
-		return nil, s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), fix)
+		if ok && s.holds(ctx, rec.Digest) {
+			return &rec, nil
+		}
+		open, err := s.opener(ctx, d, id, changes)
+		if err != nil {
+			return nil, err
+		}
+		write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
+			return s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
+		}
+		if ok {
+			s.makeLater(rec.Digest, write)
+			return &rec, nil
+		}
+		err = d.Work(ctx, func(ctx context.Context) error {
+			rec, err = write(ctx, cache.Digest{})
+			return err
+		})
+		if err != nil {
+			return nil, s.layerError(id, err)
+		}
+		return &rec, save(ctx, s, key, rec)
+	})
+}
+
+// layerError says that the layer of a step cannot be written, and what helps.
+func (s *session) layerError(id int, err error) error {
+	fix := ""
+	if errors.Is(err, layertar.ErrName) {
+		fix = "rename the file, or remove it before the step ends; a stage whose layers are not in the image may have it"
 	}
-	return &rec, save(ctx, s, key, rec)
+	return s.steps[id].Fail(fmt.Errorf("its layer cannot be written: %w", err), fix)
 }
 
 // holds reports whether the cache has a blob.

@@ -61,6 +61,7 @@ const (
 	kindGate                   // the outcome, demanded by a gate
 	kindLower                  // the directory of the step's changes
 	kindLayer                  // the compressed layer of the step's changes
+	kindChanges                // the compressed layer of changes that several steps can have made: one copy for two platforms
 	kindImageLayer             // the same, demanded beside others
 	kindBase                   // the layers of a base image, indexed
 	kindExecute                // one execution of a content key
