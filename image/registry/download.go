@@ -38,7 +38,7 @@ func (b *download) open() error {
 		return err
 	}
 	if b.done > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", b.done))
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.done, b.desc.Size-1))
 	}
 	resp, err := b.repo.do(req, http.StatusOK, http.StatusPartialContent)
 	if err != nil {

@@ -217,3 +217,66 @@ func TestPushNames(t *testing.T) {
 		t.Errorf("as text it is %q", got)
 	}
 }
+
+// TestPushTags: blobs once, the manifest under each name, one question for each name when nothing changed, and only the missing name when
+// one is new.
+func TestPushTags(t *testing.T) {
+	var opens imagetest.Opens
+	s := serve(t)
+	a := image.Artifact{Index: imagetest.Index(t, &opens, "text")}
+	sink := func(tags ...string) image.Sink { return registry.PushWith(s.host+"/app:1.4.2", anonymous(), tags...) }
+	for _, c := range []struct {
+		tags []string
+		how  string
+		puts int // of the manifest of the index
+	}{
+		{[]string{"1.4", "latest", "1.4.2", "latest"}, "pushed", 3},
+		{[]string{"1.4", "latest"}, "there already", 0},
+		{[]string{"1.4", "latest", "new"}, "there already, under another name", 1},
+	} {
+		opens.Store(0)
+		s.take()
+		d, err := image.Deliver(t.Context(), sink(c.tags...), a, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests := s.take()
+		puts := count(requests, "PUT /v2/app/manifests/") - count(requests, "PUT /v2/app/manifests/sha256")
+		blobs := count(requests, "/blobs/") > 0 || opens.Load() > 0
+		if puts != c.puts || d.How != c.how || blobs != (c.how == "pushed") || len(d.Refs) < 3 || d.Refs[1] != s.host+"/app:1.4" {
+			t.Errorf("%q: %+v with %q", c.tags, d, requests)
+		}
+	}
+	for _, tag := range []string{"", "a b", "other/app:1.0", "app:1.0", s.host + "/app:1.0", strings.Repeat("x", 200), "@sha256"} {
+		err := sink(tag).Write(t.Context(), a)
+		if !errors.Is(err, registry.ErrBadReference) || !strings.Contains(err.Error(), "is not a tag of "+s.host+"/app") {
+			t.Errorf("%q: error %v", tag, err)
+		}
+	}
+	if got := fmt.Sprint(registry.Push("app:1.4.2", "1.4", "1")); got != "registry app:1.4.2, 1.4, 1" {
+		t.Errorf("as text it is %q", got)
+	}
+}
+
+// TestPushRefusedTag: one of three names may not be moved.
+func TestPushRefusedTag(t *testing.T) {
+	var opens imagetest.Opens
+	s := serve(t)
+	s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifests/latest") {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"tag latest is immutable"}]}`)
+		return true
+	})
+	d, err := image.Deliver(t.Context(), registry.PushWith(s.host+"/app:1.0", anonymous(), "latest", "1"), image.Artifact{Image: imagetest.Image(t, &opens, "a")}, nil)
+	var re *registry.Error
+	if !errors.As(err, &re) || re.Ref != s.host+"/app:latest" || !errors.Is(err, registry.ErrUnauthorized) ||
+		!strings.Contains(err.Error(), "tag latest is immutable") || !strings.Contains(err.Error(), "it is there as "+s.host+"/app:1.0") {
+		t.Errorf("error %v", err)
+	}
+	if !slices.Equal(d.Refs, []string{s.host + "/app:1.0"}) || count(s.take(), "PUT /v2/app/manifests/1") != 1 {
+		t.Errorf("%+v", d)
+	}
+}

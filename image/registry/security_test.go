@@ -1,12 +1,16 @@
 package registry_test
 
 import (
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/imagetest"
@@ -17,18 +21,19 @@ func TestCredentials(t *testing.T) {
 	s, img := pushed(t)
 	s.intercept(withAuth("user", "secret"))
 	for name, c := range map[string]struct {
-		k    *keychain
-		want error
+		k     *keychain
+		want  error
+		tried string
 	}{
-		"right": {&keychain{user: "user", password: "secret"}, nil},
-		"wrong": {&keychain{user: "user", password: "guess"}, registry.ErrUnauthorized},
-		"none":  {&keychain{}, registry.ErrUnauthorized},
+		"right": {&keychain{user: "user", password: "secret"}, nil, ""},
+		"wrong": {&keychain{user: "user", password: "guess"}, registry.ErrUnauthorized, "the keychain's entry for " + s.host + ` was tried: user "user"`},
+		"none":  {&keychain{}, registry.ErrUnauthorized, "the keychain has no entry for " + s.host},
 	} {
 		o := registry.Options{Keychain: c.k}
 		_, err := registry.NewClient(o).Resolve(t.Context(), s.host+"/app:1.0", amd64)
 		err2 := registry.PushWith(s.host+"/app:2.0", o).Write(t.Context(), image.Artifact{Image: img})
 		for _, err := range []error{err, err2} {
-			if !errors.Is(err, c.want) || c.want != nil && !strings.Contains(err.Error(), "docker login "+s.host) {
+			if !errors.Is(err, c.want) || c.want != nil && !(strings.Contains(err.Error(), "docker login "+s.host) && strings.Contains(err.Error(), c.tried)) {
 				t.Errorf("%s: error %v, want %v", name, err, c.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "guess") {
@@ -41,6 +46,43 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWhoWasLoggedIn: for each kind of credentials, a message says which were tried, and has nothing secret.
+func TestWhoWasLoggedIn(t *testing.T) {
+	s := serve(t)
+	s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v2/" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="test"`, s.host))
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"errors":[{"code":"UNAUTHORIZED","message":"go away"}]}`)
+		return true
+	})
+	for want, config := range map[string]authn.AuthConfig{
+		`user "bob"`:        {Username: "bob", Password: "s3cret"},
+		`user "robot"`:      {Auth: base64.StdEncoding.EncodeToString([]byte("robot:s3cret"))},
+		"a registry token":  {RegistryToken: "s3cret"},
+		"an identity token": {IdentityToken: "s3cret", Username: "<token>"},
+	} {
+		o := registry.Options{Keychain: oneLogin{config}}
+		var opens imagetest.Opens
+		for _, err := range []error{
+			registry.PushWith(s.host+"/app", o).Write(t.Context(), image.Artifact{Image: imagetest.Image(t, &opens, "a")}),
+			func() error { _, err := registry.NewClient(o).Resolve(t.Context(), s.host+"/app", amd64); return err }(),
+		} {
+			var re *registry.Error
+			if !errors.As(err, &re) || re.Login != want || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s: error %v", want, err)
+			}
+		}
+	}
+}
+
+type oneLogin struct{ config authn.AuthConfig }
+
+func (k oneLogin) Resolve(authn.Resource) (authn.Authenticator, error) {
+	return authn.FromConfig(k.config), nil
 }
 
 // TestCredentialsFollowNoRedirect: a registry sends the reader of a layer elsewhere, as those in clouds do.

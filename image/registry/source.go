@@ -49,6 +49,9 @@ func (c *Client) source(r name.Reference) (*source, error) {
 
 // mirror is what a repository is called at a mirror.
 func (o Options) mirror(m string, of name.Repository) (name.Repository, error) {
+	if strings.Contains(m, "://") {
+		return name.Repository{}, errors.New("it has a scheme; https is spoken, and http with hosts in Options.Insecure")
+	}
 	host, path, _ := strings.Cut(strings.TrimSuffix(m, "/"), "/")
 	reg, err := o.registry(host)
 	if err != nil {
