@@ -40,6 +40,13 @@ func newChecks(tb testing.TB, img v1.Image, files func() (fs.FS, error)) *Checks
 	}
 }
 
+// In returns the same Checks for a subtest, which then is the one that fails.
+func (c *Checks) In(tb testing.TB) *Checks {
+	in := *c
+	in.tb = tb
+	return &in
+}
+
 // unpack joins the layers of an image, as tree.FS has them.
 func unpack(tb testing.TB, img v1.Image) (fs.FS, error) {
 	f, err := os.CreateTemp(tb.TempDir(), "files")

@@ -134,6 +134,21 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// What is made once for several subtests fails the one that uses it.
+func TestIn(t *testing.T) {
+	var sub *fakeT
+	parent := try(func(t testing.TB) {
+		img, reg := sample(t), stagetest.Registry(t)
+		sub = try(func(t testing.TB) {
+			img.In(t).WantUser("x")
+			reg.In(t).Pull("app:1")
+		})
+	})
+	if told := sub.String(); parent.failed || !sub.failed || !strings.Contains(told, "the user") || !strings.Contains(told, "no such image") {
+		t.Errorf("the parent is told\n%s\nand its subtest\n%s", parent, sub)
+	}
+}
+
 func TestWantSame(t *testing.T) {
 	base := stage.Scratch().File("/a", "1")
 	one := stagetest.Image(t, base.File("/b", "2").Remove("/a"))

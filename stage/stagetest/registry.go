@@ -24,7 +24,12 @@ import (
 //
 // Its methods may be called by several goroutines at once.
 type RegistryServer struct {
-	tb      testing.TB
+	*server
+	tb testing.TB
+}
+
+// server is the registry, whichever test uses it.
+type server struct {
 	host    string
 	storage http.Handler  // answers as a registry should
 	stopped chan struct{} // closed when the test ends: nobody waits on
@@ -37,18 +42,21 @@ type RegistryServer struct {
 // Registry starts a registry, which behaves well but for the quirks.
 func Registry(tb testing.TB, quirks ...Quirk) *RegistryServer {
 	tb.Helper()
-	s := &RegistryServer{tb: tb, storage: newStorage(), stopped: make(chan struct{})}
+	s := &RegistryServer{&server{storage: newStorage(), stopped: make(chan struct{})}, tb}
 	s.Set(quirks...)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // what clients do wrong is in Requests
-	server.Start()
-	s.host = server.Listener.Addr().String()
+	listener := httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	listener.Config.ErrorLog = log.New(io.Discard, "", 0) // what clients do wrong is in Requests
+	listener.Start()
+	s.host = listener.Listener.Addr().String()
 	tb.Cleanup(func() {
 		close(s.stopped)
-		server.Close()
+		listener.Close()
 	})
 	return s
 }
+
+// In returns the same registry for a subtest, which then is the one that fails when a Push or a Pull does.
+func (s *RegistryServer) In(tb testing.TB) *RegistryServer { return &RegistryServer{s.server, tb} }
 
 // Host returns the registry's "host:port".
 func (s *RegistryServer) Host() string { return s.host }

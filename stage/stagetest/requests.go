@@ -64,7 +64,7 @@ func (s *RegistryServer) Forget() {
 }
 
 // serve answers a request that came over the network.
-func (s *RegistryServer) serve(w http.ResponseWriter, r *http.Request) {
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	t := parse(r)
 	entry := &Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery}
 	s.mu.Lock()
@@ -96,7 +96,7 @@ func (s *RegistryServer) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // wait waits, and reports false when the client or the test did not.
-func (s *RegistryServer) wait(r *http.Request, d time.Duration) bool {
+func (s *server) wait(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}
