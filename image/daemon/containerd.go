@@ -35,10 +35,7 @@ func (s *containerd) Write(ctx context.Context, a image.Artifact) error { return
 func (s *containerd) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
 	d := image.Delivery{Sink: s.String()}
 	err := s.deliver(ctx, a, telling(tell), &d)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", d.Sink, err)
-	}
-	return d, err
+	return finished(d, err)
 }
 
 // socket is the path that Options names, or empty for ctr's own: CONTAINERD_ADDRESS, or /run/containerd/containerd.sock.
@@ -84,22 +81,18 @@ func (s *containerd) deliver(ctx context.Context, a image.Artifact, tell func(im
 		source = max(source, name)
 	}
 	for _, n := range names {
-		report.Refs = append(report.Refs, n.Full)
 		if !have[n.Full] {
 			missing = append(missing, n)
 		}
 	}
+	report.Refs = full(names)
 	switch {
 	case len(missing) == 0:
 		report.How, report.Skipped = "there already", d.layers+2
 		return nil
 	case source != "":
 		report.How, report.Skipped = "there already, named", d.layers+2
-		args := []string{"images", "tag", "--force", source}
-		for _, n := range missing {
-			args = append(args, n.Full)
-		}
-		_, err = ctr.run(ctx, nil, args...)
+		_, err = ctr.run(ctx, nil, append([]string{"images", "tag", "--force", source}, full(missing)...)...)
 		return err
 	}
 	args := []string{"images", "import"}

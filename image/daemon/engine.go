@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/content"
@@ -36,10 +37,7 @@ func (s *engine) Write(ctx context.Context, a image.Artifact) error { return wri
 func (s *engine) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
 	d := image.Delivery{Sink: s.String()}
 	err := s.deliver(ctx, a, telling(tell), &d)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", d.Sink, err)
-	}
-	return d, err
+	return finished(d, err)
 }
 
 // delivery is one image on its way into one daemon.
@@ -49,6 +47,7 @@ type delivery struct {
 	ids    []string // that the daemon may know the image by: the config's digest, and the manifest's in containerd's store
 	digest v1.Hash  // of the manifest
 	layers int
+	zstd   bool // whether one is compressed with it
 	names  []content.Name
 	tell   func(image.Transfer)
 	report *image.Delivery
@@ -73,21 +72,16 @@ func (s *engine) deliver(ctx context.Context, a image.Artifact, tell func(image.
 	if err != nil {
 		return fmt.Errorf("looking for the image: %w", err)
 	}
+	report.Refs = full(names)
 	switch {
-	case there != "" && len(missing) == 0:
+	case there == "":
+		return d.send(ctx, s.options.Archive)
+	case len(missing) == 0:
 		report.How, report.Skipped = "there already", d.layers+2
-	case there != "":
-		report.How, report.Skipped = "there already, named", d.layers+2
-		err = d.name(ctx, there, missing)
-	default:
-		err = d.send(ctx, s.options.Archive)
+		return nil
 	}
-	for _, n := range names {
-		if err == nil {
-			report.Refs = append(report.Refs, n.Full)
-		}
-	}
-	return err
+	report.How, report.Skipped = "there already, named", d.layers+2
+	return d.name(ctx, there, missing)
 }
 
 // choose takes the image out of an artifact.
@@ -115,6 +109,7 @@ func (d *delivery) choose(a image.Artifact, o Options) error {
 		return err
 	}
 	d.ids, d.layers = []string{config.String(), d.digest.String()}, len(m.Layers)
+	d.zstd = slices.ContainsFunc(m.Layers, func(l v1.Descriptor) bool { return l.MediaType == types.OCILayerZStd })
 	return nil
 }
 
@@ -191,7 +186,7 @@ func (d *delivery) send(ctx context.Context, archive bool) error {
 		why = ": it gets no name"
 	default:
 		err := d.pull(ctx)
-		if err == nil || !unreachable(err) {
+		if err == nil || !cannotPull(err) {
 			return err
 		}
 		why = ": " + oneLine(err)

@@ -1,13 +1,16 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/daemon"
@@ -142,6 +145,27 @@ func TestArchive(t *testing.T) {
 				t.Errorf("again: %+v, %d layers opened", d, opens.Load())
 			}
 		})
+	}
+}
+
+// TestZstd: a Docker that cannot pull such layers gets them in an archive.
+func TestZstd(t *testing.T) {
+	for _, noZstd := range []bool{false, true} {
+		f := &fake{noZstd: noZstd}
+		f.start(t.Cleanup)
+		data := []byte("as if it were compressed")
+		l := image.NewLayer(image.LayerInfo{
+			Digest: imagetest.Digest(data), DiffID: imagetest.Digest(data), Size: int64(len(data)), MediaType: types.OCILayerZStd,
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		})
+		a := image.Artifact{Image: imagetest.Make(t, image.Spec{Layers: []v1.Layer{l}, File: imagetest.File("linux", "amd64")})}
+		d := deliver(t, f.sink(daemon.Options{}, "app"), a)
+		if archive := strings.HasPrefix(d.How, "streamed as an archive: Docker cannot pull layers of zstd: "); archive != noZstd {
+			t.Errorf("%+v", d)
+		}
+		if got, want := f.names(), "docker.io/library/app:latest="+id(t, a, f); got != want {
+			t.Errorf("the daemon has %s, want %s", got, want)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type fake struct {
 	arch            string // amd64 when empty
 	noPull          bool   // it cannot reach this process
 	failPull        string // the error of a pull after the layers
+	noZstd          bool   // like Docker 20.10 it cannot pull layers of zstd, and can load them
 	failLoad        string // the error of a load
 	swallow         bool   // it takes an archive and has no image then
 	hang            chan struct{}
@@ -266,6 +267,9 @@ func (f *fake) fetch(r *http.Request, ref string) error {
 		data, err := get("/blobs/", l.Digest.String())
 		if err != nil {
 			return err
+		}
+		if f.noZstd && strings.HasSuffix(string(l.MediaType), "zstd") {
+			return errors.New("failed to register layer: Error processing tar file(exit status 1): unexpected EOF")
 		}
 		f.mu.Lock()
 		f.layers[l.Digest.String()] = true

@@ -31,10 +31,7 @@ func (s *kind) Write(ctx context.Context, a image.Artifact) error { return write
 func (s *kind) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
 	d := image.Delivery{Sink: s.String()}
 	err := s.deliver(ctx, a, telling(tell), &d)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", d.Sink, err)
-	}
-	return d, err
+	return finished(d, err)
 }
 
 func (s *kind) deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer), report *image.Delivery) error {
@@ -67,9 +64,7 @@ func (s *kind) deliver(ctx context.Context, a image.Artifact, tell func(image.Tr
 		report.Blobs += d.layers + 2
 		report.Bytes += tar.bytes
 	}
-	for _, n := range names {
-		report.Refs = append(report.Refs, n.Full)
-	}
+	report.Refs = full(names)
 	report.How = fmt.Sprintf("streamed as an archive to %d node%s: kind takes nothing else", len(nodes), map[bool]string{true: "s"}[len(nodes) > 1])
 	return nil
 }

@@ -43,13 +43,9 @@ type stream struct {
 func newStream(ctx context.Context, img v1.Image, names []content.Name, tell func(image.Transfer)) *stream {
 	r, w := io.Pipe()
 	s := &stream{PipeReader: r, ended: make(chan error, 1)}
-	refs := make([]string, len(names))
-	for i, n := range names {
-		refs[i] = n.Full
-	}
 	go func() {
 		out := &counter{w: w, total: &s.bytes, tell: tell}
-		err := archive.WriteDocker(ctx, out, archive.Options{}, image.Artifact{Image: img}, refs...)
+		err := archive.WriteDocker(ctx, out, archive.Options{}, image.Artifact{Image: img}, full(names)...)
 		out.end()
 		w.CloseWithError(err)
 		s.ended <- err

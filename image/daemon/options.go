@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
 	"github.com/stagewright/stagewright/platform"
 )
 
@@ -88,4 +90,21 @@ func telling(tell func(image.Transfer)) func(image.Transfer) {
 func write(ctx context.Context, r image.Reporter, a image.Artifact) error {
 	_, err := image.Deliver(ctx, r, a, nil)
 	return err
+}
+
+// finished is what Deliver returns: what was done, or where it failed.
+func finished(d image.Delivery, err error) (image.Delivery, error) {
+	if err != nil {
+		return image.Delivery{Sink: d.Sink}, fmt.Errorf("%s: %w", d.Sink, err)
+	}
+	return d, nil
+}
+
+// full lists names as the daemons spell them.
+func full(names []content.Name) []string {
+	var list []string
+	for _, n := range names {
+		list = append(list, n.Full)
+	}
+	return list
 }

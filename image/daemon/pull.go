@@ -20,20 +20,18 @@ import (
 	"github.com/stagewright/stagewright/image/serve"
 )
 
-// unreachableError says that the daemon did not come to this process for the image.
-type unreachableError struct {
-	engine string
-	err    error
+// cannotPullError says that an archive may do where a pull did not.
+type cannotPullError struct {
+	what string // "Docker cannot pull from this process"
+	err  error
 }
 
-func (e *unreachableError) Error() string {
-	return e.engine + " cannot pull from this process: " + e.err.Error()
-}
-func (e *unreachableError) Unwrap() error { return e.err }
+func (e *cannotPullError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *cannotPullError) Unwrap() error { return e.err }
 
-func unreachable(err error) bool {
-	var u *unreachableError
-	return errors.As(err, &u)
+func cannotPull(err error) bool {
+	var c *cannotPullError
+	return errors.As(err, &c)
 }
 
 // oneLine is an error for a report.
@@ -49,7 +47,7 @@ func oneLine(err error) string {
 func (d *delivery) pull(ctx context.Context) (err error) {
 	from, err := d.offer()
 	if err != nil {
-		return &unreachableError{"the daemon", err}
+		return &cannotPullError{"this process cannot listen", err}
 	}
 	defer from.close()
 	temporary := from.repo + "@" + d.digest.String()
@@ -71,7 +69,9 @@ func (d *delivery) pull(ctx context.Context) (err error) {
 		case from.failure() != nil:
 			return fmt.Errorf("sending the image: %w", from.failure())
 		case !from.began():
-			return &unreachableError{engine, err}
+			return &cannotPullError{engine + " cannot pull from this process", err}
+		case d.zstd: // Docker before 23 takes them in archives alone
+			return &cannotPullError{engine + " cannot pull layers of zstd", err}
 		}
 		return fmt.Errorf("%s pulls the image: %w", engine, err)
 	}
@@ -82,11 +82,7 @@ func (d *delivery) pull(ctx context.Context) (err error) {
 	if !slices.Contains(d.ids, id) {
 		return fmt.Errorf("%s pulled an image with the ID %q; the one sent is %s", engine, id, d.ids[0])
 	}
-	var names []string
-	for _, n := range d.names {
-		names = append(names, n.Full)
-	}
-	if err := d.name(ctx, id, names); err != nil {
+	if err := d.name(ctx, id, full(d.names)); err != nil {
 		return err
 	}
 	d.report.How = engine + " pulled it from this process"
