@@ -132,3 +132,27 @@ func TestInNamespace(t *testing.T) {
 	}
 	sandboxtest.Test(t, newRunner, sandboxtest.Options{Platform: platform.Platform{OS: "linux", Architecture: architecture}})
 }
+
+// TestEveryArchitecture runs the smallest program of each that an emulator here is for.
+func TestEveryArchitecture(t *testing.T) {
+	r := newRunner(t)
+	if err := sandbox.Probe(t.Context(), r); err != nil {
+		t.Skip(err)
+	}
+	names := map[string]string{
+		"386": "i386", "amd64": "x86_64", "arm64": "aarch64", "loong64": "loongarch64", "mips64le": "mips64el",
+		"arm": "arm", "ppc64le": "ppc64le", "riscv64": "riscv64", "s390x": "s390x",
+	}
+	for _, a := range arch.Architectures() {
+		t.Run(a, func(t *testing.T) {
+			path, err := exec.LookPath("qemu-" + names[a] + "-static")
+			if err != nil {
+				t.Skipf("no emulator here; apt-get install qemu-user-static: %v", err)
+			}
+			p := platform.Platform{OS: "linux", Architecture: a}
+			if err := sandbox.CheckPlatform(t.Context(), r, p, map[string]string{a: path}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
