@@ -269,6 +269,26 @@ func TestNoEmulatorForOne(t *testing.T) {
 	}
 }
 
+// TestPartialWithoutEmulator: what needs no emulator is built, where that is wanted.
+func TestPartialWithoutEmulator(t *testing.T) {
+	native := platform.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	g := compileFor(t, stage.Scratch().Run("make"), stage.Options{Platforms: platform.Set{other, native}})
+	r := &picky{refuse: other.Architecture}
+	e := executor(t, t.TempDir(), local.Options{Runner: r})
+	res, err := e.Execute(t.Context(), g, stage.Request{Partial: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	built, failed := res.Outputs(), stage.FailedOf(res)
+	if len(built) != 1 || built[0].Platform != native || len(failed) != 1 || failed[0].Platform != other || !isPlatformError(failed[0]) {
+		t.Errorf("built %v, failed %v", built, failed)
+	}
+	if n := r.ran.Load(); n != 1 {
+		t.Errorf("%d processes", n)
+	}
+}
+
 func TestEmulatorsOption(t *testing.T) {
 	for _, c := range []struct{ arch, path, want string }{
 		{"aarch64", "/qemu", `write "arm64"`},

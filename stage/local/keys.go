@@ -136,6 +136,8 @@ func addCopy(b *cache.KeyBuilder, op *stage.CopyOp) {
 	}
 }
 
+// addRun says what a process is asked to do. What runs programs of another platform is not in it: the
+// platform is, and whichever machine or emulator runs its programs, they do the same.
 func (s *session) addRun(b *cache.KeyBuilder, step *stage.Step, op *stage.RunOp, addSource func(slot, []string) error) error {
 	b.Strings("argv", op.Argv).Bool("script", op.Script).Bool("compatible", op.Compatible)
 	if op.Script {

@@ -4,10 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/stagewright/stagewright/internal/arch"
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
@@ -38,6 +41,30 @@ func BenchmarkTrue(b *testing.B) {
 					}
 				}
 				_, err := r.Run(b.Context(), s)
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkPlatform is a program of a few instructions, for this machine and for another one that an emulator given
+// stands in for: what a step pays for a binfmt_misc of its own and for the start of the emulator.
+func BenchmarkPlatform(b *testing.B) {
+	probe(b)
+	other, emulator := emulator(b)
+	r := namespaces.New(namespaces.Options{})
+	for name, a := range map[string]string{"native": runtime.GOARCH, "emulated": other} {
+		if !arch.Known(a) {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			lower := b.TempDir()
+			median(b, func(string) error {
+				_, err := r.Run(b.Context(), &sandbox.Spec{
+					Root: sandbox.Root{Lowers: []string{lower}}, Args: []string{"/program"},
+					Mounts:   []sandbox.Mount{{Type: sandbox.MountFile, Target: "/program", Data: arch.Program(a), Mode: 0o755}},
+					Platform: platform.Platform{OS: "linux", Architecture: a}, Emulators: map[string]string{other: emulator},
+				})
 				return err
 			})
 		})

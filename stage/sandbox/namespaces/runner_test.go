@@ -65,7 +65,7 @@ func TestConformanceEmulated(t *testing.T) {
 }
 
 // emulator finds an architecture that is not this machine's, and a program that emulates it.
-func emulator(t *testing.T) (arch, path string) {
+func emulator(t testing.TB) (arch, path string) {
 	t.Helper()
 	arch, name := "arm64", "qemu-aarch64-static"
 	if runtime.GOARCH == "arm64" {
