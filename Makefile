@@ -32,5 +32,9 @@ bench:
 interop:
 	.ci/interop
 
+# stagewright and BuildKit side by side; see internal/bench/README.md.
+bench-compare:
+	cd internal/bench && go run .
+
 ci:
 	.ci/run

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func (w *countingWriter) Commit(ctx context.Context, want cache.Digest) (cache.D
 
 // The platforms of a build have their own steps; layers with the same files are compressed once for all of them.
 func TestPlatformsShareLayers(t *testing.T) {
-	context := fstest.MapFS{"same": {Data: []byte("same\n")}, "amd64": {Data: []byte("a\n")}, "arm64": {Data: []byte("b\n")}}
+	context := fstest.MapFS{"same": {Data: bytes.Repeat([]byte("same\n"), 1<<20)}, "amd64": {Data: []byte("a\n")}, "arm64": {Data: []byte("b\n")}}
 	target := stage.Scratch().Copy("same", "/").Arg(arg.New("TARGETARCH")).Copy("${TARGETARCH}", "/arch")
 	g, err := stage.Compile(t.Context(), []stage.Stage{target}, stage.Options{Platforms: platform.MustParseSet("linux/amd64,linux/arm64")})
 	if err != nil {
