@@ -132,6 +132,7 @@ func FS(fsys fs.FS) stage.FSSource { return stage.FS(fsys) }
 // sinks, all of them with the sink's name, and the context's. A sink that fails does
 // not stop the others. After an error the cache is as good as before.
 func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
+	o.Progress = oneByOne(o.Progress)
 	g, b, err := compile(ctx, target, &o)
 	if err != nil {
 		return nil, err

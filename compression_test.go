@@ -28,7 +28,10 @@ import (
 	"github.com/stagewright/stagewright/image/layout"
 	"github.com/stagewright/stagewright/image/registry"
 	"github.com/stagewright/stagewright/image/rootfs"
+	"github.com/stagewright/stagewright/internal/toolbox"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
 
 // countingStore counts the blobs that are written: each layer that is compressed is one.
@@ -98,6 +101,76 @@ func TestSinksShareOneCompression(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(dir, "rootfs", "d", "b")); err != nil || string(b) != "b" {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// TestLostLayerOfARunStep: the directory that the step left gives the bytes, and nothing runs again. What is asked for while
+// sinks work is told one event at a time.
+func TestLostLayerOfARunStep(t *testing.T) {
+	shell := shellStage(t)
+	dir := t.TempDir()
+	store, err := cache.OpenDisk(filepath.Join(dir, "cache"), cache.DiskOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	reg := newRegistry(t)
+	ref := reg.host + "/base:1"
+	builder(t)(stage.Scratch().File("/from/base", "base"), stagewright.Options{Sinks: []image.Sink{registry.Push(ref)}})
+	target := shell.Run("echo made > /made; ln /made /linked").CopyFrom(stage.Image(ref), "/from/base", "/copied")
+	var busy atomic.Int32
+	build := func(sinks ...image.Sink) *stagewright.Result {
+		t.Helper()
+		res, err := stagewright.Build(t.Context(), target, stagewright.Options{Store: store, Sinks: sinks, Progress: func(stage.Event) {
+			if busy.Add(1) != 1 {
+				t.Error("two events at once")
+			}
+			busy.Add(-1)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Close() })
+		return res
+	}
+	want := layersOf(t, build())
+	for _, l := range want {
+		d, err := cache.ParseDigest(l.Digest.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Drop(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res := build(layout.Dir(filepath.Join(dir, "one"), "app:1"), layout.Dir(filepath.Join(dir, "two"), "app:1"))
+	if n := res.Report().Ran(); n != 0 {
+		t.Errorf("%d steps ran again", n)
+	}
+	if got := layersOf(t, res); !slices.EqualFunc(got, want, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest }) {
+		t.Errorf("layers %v, want %v", got, want)
+	}
+	img, err := res.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readLayers(t, img)
+}
+
+// shellStage is a stage with a shell. The test is skipped where no sandbox works.
+func shellStage(t *testing.T) stage.Stage {
+	t.Helper()
+	if err := sandbox.Probe(t.Context(), namespaces.New(namespaces.Options{})); err != nil {
+		t.Skipf("no sandbox on this machine: %v", err)
+	}
+	home, err := os.UserCacheDir()
+	if err != nil {
+		home = os.TempDir()
+	}
+	bin, err := toolbox.Build(t.Context(), filepath.Join(home, "stagewright-test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stage.Scratch().CopyFrom(stage.FS(bin.Files()), ".", "/").Env("PATH", "/bin")
 }
 
 // layersOf lists the layers of a build's image.

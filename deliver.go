@@ -21,7 +21,10 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 	r.deliveries = make([]image.Delivery, len(o.Sinks))
 	errs := make([]error, len(o.Sinks))
 	panics := make([]any, len(o.Sinks))
-	progress := oneByOne(o.Progress)
+	progress := o.Progress
+	if progress == nil {
+		progress = func(stage.Event) {}
+	}
 	var all sync.WaitGroup
 	for i, sink := range o.Sinks {
 		all.Go(func() {
@@ -55,10 +58,11 @@ func deliverTo(ctx context.Context, i int, sink image.Sink, a image.Artifact, pr
 	return d, err
 }
 
-// oneByOne keeps the promise of Options.Progress for events of several goroutines.
+// oneByOne keeps the promise of Options.Progress for events of several goroutines: those of
+// sinks, and of the executor, which a sink may have make a layer.
 func oneByOne(progress func(stage.Event)) func(stage.Event) {
 	if progress == nil {
-		return func(stage.Event) {}
+		return nil
 	}
 	var mu sync.Mutex
 	return func(e stage.Event) {

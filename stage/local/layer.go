@@ -71,21 +71,28 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		if ok && s.holds(ctx, rec.Digest) {
 			return &rec, nil
 		}
+		write := func(ctx context.Context, d *demand, open tree.Opener, want cache.Digest) (rec layerRecord, err error) {
+			err = d.Work(ctx, func(ctx context.Context) (err error) {
+				rec, err = s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
+				return err
+			})
+			return rec, err
+		}
+		if ok {
+			s.makeLater(rec.Digest, func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error) {
+				open, err := s.opener(ctx, d, id, changes)
+				if err != nil {
+					return layerRecord{}, err
+				}
+				return write(ctx, d, open, want)
+			})
+			return &rec, nil
+		}
 		open, err := s.opener(ctx, d, id, changes)
 		if err != nil {
 			return nil, err
 		}
-		write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
-			return s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
-		}
-		if ok {
-			s.makeLater(rec.Digest, write)
-			return &rec, nil
-		}
-		err = d.Work(ctx, func(ctx context.Context) error {
-			rec, err = write(ctx, cache.Digest{})
-			return err
-		})
+		rec, err = write(ctx, d, open, cache.Digest{})
 		if err != nil {
 			return nil, s.layerError(id, err)
 		}

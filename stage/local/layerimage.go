@@ -37,8 +37,9 @@ func (s *session) layerImage(r *layerRecord) v1.Layer {
 	})
 }
 
-// maker makes the blob of a layer whose digest is known.
-type maker func(ctx context.Context, want cache.Digest) (layerRecord, error)
+// maker writes the blob of a layer into the cache, and fails unless it has the digest want,
+// zero for any.
+type maker func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error)
 
 // makeLater remembers how the bytes of a layer can be had that the cache has not got.
 // Whoever needs none, because the destination has the layer, never makes them.
@@ -65,12 +66,7 @@ func (s *session) openLayer(ctx context.Context, digest cache.Digest) (io.ReadCl
 		return nil, fmt.Errorf("the cache has lost it since the build, build again: %w", err)
 	}
 	_, err = get(ctx, s, nil, task{kind: kindBlob, key: cache.Key(digest)}, func(ctx context.Context, d *demand) (layerRecord, error) {
-		var rec layerRecord
-		err := d.Work(ctx, func(ctx context.Context) (err error) {
-			rec, err = again(ctx, digest)
-			return err
-		})
-		return rec, err
+		return again(ctx, d, digest)
 	})
 	if err != nil {
 		if corrupt, ok := errors.AsType[*cache.CorruptError](err); ok {

@@ -12,6 +12,7 @@ import (
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/decompress"
+	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -64,12 +65,15 @@ func (s *session) recompressed(ctx context.Context, d *demand, step *stage.Step,
 // the cache. One whose digest is known, but whose bytes the cache has lost, is made when
 // it is read.
 func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, layer v1.Layer, key cache.Key) (*layerRecord, error) {
-	write := func(ctx context.Context, want cache.Digest) (layerRecord, error) {
-		rec, err := s.writeLayer(ctx, want, func(w io.Writer) error { return s.copyTar(ctx, step, layer, w) })
+	write := func(ctx context.Context, d *demand, want cache.Digest) (rec layerRecord, err error) {
+		err = d.Work(ctx, func(ctx context.Context) (err error) {
+			rec, err = s.writeLayer(ctx, want, func(w io.Writer) error { return s.copyTar(ctx, step, layer, w) })
+			return err
+		})
 		if err != nil {
 			return rec, err
 		}
-		return rec, checkDiffID(layer, [32]byte(rec.DiffID))
+		return rec, checkDiffID(layer, tree.Digest(rec.DiffID))
 	}
 	return shared(ctx, s, step, key, func() (*layerRecord, error) {
 		rec, ok, err := load[layerRecord](ctx, s, key)
@@ -80,16 +84,12 @@ func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, l
 			s.makeLater(rec.Digest, write)
 		}
 		return &rec, nil
-	}, func() (rec *layerRecord, err error) {
-		err = d.Work(ctx, func(ctx context.Context) error {
-			made, err := write(ctx, cache.Digest{})
-			rec = &made
-			return err
-		})
+	}, func() (*layerRecord, error) {
+		rec, err := write(ctx, d, cache.Digest{})
 		if err != nil {
 			return nil, err
 		}
-		return rec, save(ctx, s, key, rec)
+		return &rec, save(ctx, s, key, rec)
 	})
 }
 
