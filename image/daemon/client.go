@@ -27,6 +27,7 @@ type client struct {
 
 const (
 	maxAnswer    = 8 << 20          // bytes of an answer that is read whole, and of a line of a stream
+	maxMessage   = 4 << 10          // bytes of what it complains
 	shortRequest = 60 * time.Second // for requests that only look or name; a busy daemon takes seconds
 )
 
@@ -102,12 +103,21 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what there is of it
 	var doc struct{ Message string }
 	if json.Unmarshal(text, &doc) != nil || doc.Message == "" {
-		doc.Message = fmt.Sprintf("%s: %.200s", resp.Status, text)
+		doc.Message = resp.Status + ": " + string(text)
 	}
-	return nil, errors.Join(&statusError{resp.StatusCode, strings.TrimSpace(doc.Message)}, err)
+	return nil, &statusError{resp.StatusCode, oneLine(doc.Message, maxMessage)}
+}
+
+// oneLine is a daemon's text for a message of ours.
+func oneLine(text string, limit int) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
 }
 
 // get reads a document.
@@ -149,10 +159,10 @@ func (c *client) stream(ctx context.Context, path string, query url.Values, body
 			continue // Podman ends some streams with what is no document
 		}
 		if message := line.ErrorDetail.Message; message != "" {
-			return errors.New(message)
+			return errors.New(oneLine(message, maxMessage))
 		}
 		if line.Error != "" {
-			return errors.New(line.Error)
+			return errors.New(oneLine(line.Error, maxMessage))
 		}
 	}
 	if cause := context.Cause(ctx); cause != nil {

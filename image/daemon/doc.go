@@ -10,8 +10,8 @@
 // know images by the digest of the config, containerd by that of the manifest. Otherwise Docker and Podman are asked to pull from this
 // process, which serves the image on the loopback address for as long as that takes (package image/serve, under a name that nobody can
 // guess): only the layers that the daemon does not know travel. Where it cannot reach this process (a daemon in a virtual machine or on
-// another host, or this process in a container), or cannot pull layers of zstd, a whole archive is streamed to it. containerd and kind always get an archive. Delivery.How
-// says which way it was, and why. No temporary file is written here.
+// another host, or this process in a container), and where it cannot pull layers of zstd, a whole archive is streamed to it. containerd and
+// kind always get an archive. Delivery.How says which way it was, and why. No temporary file is written here.
 //
 // # Guarantees
 //

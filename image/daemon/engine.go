@@ -189,7 +189,7 @@ func (d *delivery) send(ctx context.Context, archive bool) error {
 		if err == nil || !cannotPull(err) {
 			return err
 		}
-		why = ": " + oneLine(err)
+		why = ": " + oneLine(err.Error(), 300)
 	}
 	d.report.How = "streamed as an archive" + why
 	return d.load(ctx)

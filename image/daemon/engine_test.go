@@ -192,6 +192,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"pull":              {&fake{failPull: "no space left on device"}, daemon.Options{}, app(t, &opens, "1"), nil, "Docker pulls the image: no space left on device", nil},
 		"load":              {&fake{failLoad: "no space left on device"}, daemon.Options{Archive: true}, app(t, &opens, "1"), nil, "loading the image: no space left on device", nil},
+		"in lines":          {&fake{failLoad: "no format:\n * oci: none\n * dir: none\n"}, daemon.Options{Archive: true}, app(t, &opens, "1"), nil, "no format: * oci: none * dir: none", nil},
 		"swallowed":         {&fake{swallow: true}, daemon.Options{Archive: true}, app(t, &opens, "1"), nil, "it took the archive, and has no image sha256:", nil},
 		"lying layer":       {&fake{}, daemon.Options{}, lying, nil, "sending the image: content of sha256:", &content},
 		"lying, in archive": {&fake{noPull: true, podman: true}, daemon.Options{}, lying, nil, "loading the image: docker archive: ", &content},

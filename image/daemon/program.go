@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/stagewright/stagewright/image"
@@ -23,7 +22,6 @@ type program struct {
 
 const (
 	maxOutput = 16 << 20 // bytes of what a program lists
-	maxStderr = 4 << 10  // bytes of what it complains
 	waitDelay = 5 * time.Second
 )
 
@@ -31,7 +29,7 @@ const (
 func (p program) run(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	args = append(p.args[:len(p.args):len(p.args)], args...)
 	cmd := exec.CommandContext(ctx, p.path, args...)
-	stdout, stderr := &tail{max: maxOutput}, &tail{max: maxStderr}
+	stdout, stderr := &tail{max: maxOutput}, &tail{max: maxMessage}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if stdin != nil {
 		cmd.Stdin = &input{stdin, cmd}
@@ -46,7 +44,7 @@ func (p program) run(ctx context.Context, stdin io.Reader, args ...string) (stri
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("%w; %s", err, p.install)
 	}
-	text := strings.TrimSpace(stderr.String())
+	text := oneLine(stderr.String(), maxMessage)
 	if text == "" {
 		return "", fmt.Errorf("%s: %w", cmd, err)
 	}

@@ -34,15 +34,6 @@ func cannotPull(err error) bool {
 	return errors.As(err, &c)
 }
 
-// oneLine is an error for a report.
-func oneLine(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > 300 {
-		text = strings.ToValidUTF8(text[:300], "") + "…"
-	}
-	return text
-}
-
 // pull has the daemon pull the image from this process under a temporary name, and gives it the wanted ones.
 func (d *delivery) pull(ctx context.Context) (err error) {
 	from, err := d.offer()
