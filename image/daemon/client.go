@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,11 +19,11 @@ import (
 
 // client speaks Docker's Engine API, which Podman answers, too.
 type client struct {
-	address  address
-	http     *http.Client
-	api      string // prefix of paths: "/v1.41"
-	libpod   string // prefix of Podman's own paths: "/v4.3.1/libpod"; empty for Docker
-	platform platform.Platform
+	address address
+	http    *http.Client
+	api     string // prefix of paths: "/v1.41"
+	libpod  string // prefix of Podman's own paths: "/v4.3.1/libpod"; empty for Docker
+	os      string // "linux", "windows"; empty for Podman
 }
 
 const (
@@ -40,27 +41,35 @@ func connect(ctx context.Context, o Options, f flavour) (*client, error) {
 	c := &client{address: a, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return a.dial(ctx) },
 	}}}
-	var v struct {
-		ApiVersion, Os, Arch string //nolint:revive // the API's name
-		Components           []struct {
-			Name    string
-			Details struct{ APIVersion string }
-		}
-	}
-	if err := c.get(ctx, "/version", &v); err != nil {
+	ctx, cancel := c.soon(ctx)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, "/_ping", nil, nil)
+	if err != nil {
 		return nil, fmt.Errorf("asking what it is: %w", err)
 	}
-	if v.ApiVersion == "" || v.Os == "" || v.Arch == "" {
-		return nil, errors.New("what listens there is no Docker or Podman: /version does not say its API")
+	resp.Body.Close()
+	api := resp.Header.Get("Api-Version")
+	if api == "" {
+		return nil, errors.New("what listens there is no Docker or Podman: /_ping does not say its API")
 	}
-	c.api = "/v" + v.ApiVersion
-	c.platform = platform.Platform{OS: v.Os, Architecture: v.Arch}.Normalize()
-	for _, part := range v.Components {
-		if part.Name == "Podman Engine" && part.Details.APIVersion != "" {
-			c.libpod = "/v" + part.Details.APIVersion + "/libpod"
-		}
+	c.api, c.os = "/v"+api, resp.Header.Get("Ostype")
+	if libpod := resp.Header.Get("Libpod-Api-Version"); libpod != "" {
+		c.libpod = "/v" + libpod + "/libpod"
 	}
 	return c, nil
+}
+
+// platform asks for what the daemon runs on.
+func (c *client) platform(ctx context.Context) (platform.Platform, error) {
+	var v struct{ Os, OSType, Arch, Architecture string }
+	path := c.api + "/version"
+	if c.libpod != "" {
+		path = c.api + "/info" // its version takes seconds, because it asks Debian for that of each helper
+	}
+	if err := c.get(ctx, path, &v); err != nil {
+		return platform.Platform{}, fmt.Errorf("asking what it runs on: %w", err)
+	}
+	return platform.Platform{OS: cmp.Or(v.Os, v.OSType, "linux"), Architecture: cmp.Or(v.Arch, v.Architecture)}.Normalize(), nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -120,6 +129,11 @@ func oneLine(text string, limit int) string {
 	return text
 }
 
+// soon is the context of a request that is answered at once.
+func (c *client) soon(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, shortRequest, fmt.Errorf("%s does not answer within %v", c.address, shortRequest))
+}
+
 // get reads a document.
 func (c *client) get(ctx context.Context, path string, to any) error {
 	return c.brief(ctx, http.MethodGet, path, nil, to)
@@ -127,7 +141,7 @@ func (c *client) get(ctx context.Context, path string, to any) error {
 
 // brief sends a request that is answered at once. to may be nil.
 func (c *client) brief(ctx context.Context, method, path string, query url.Values, to any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, shortRequest, fmt.Errorf("%s does not answer within %v", c.address, shortRequest))
+	ctx, cancel := c.soon(ctx)
 	defer cancel()
 	resp, err := c.do(ctx, method, path, query, nil)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/content"
+	"github.com/stagewright/stagewright/platform"
 )
 
 // engine is a sink for Docker or Podman.
@@ -65,7 +66,12 @@ func (s *engine) deliver(ctx context.Context, a image.Artifact, tell func(image.
 	defer c.close()
 	report.Sink = s.kind.name + " " + c.address.String()
 	d := &delivery{client: c, names: names, tell: tell, report: report}
-	if err := d.choose(a, s.options); err != nil {
+	if err := d.choose(a, func() (platform.Platform, error) {
+		if !s.options.Platform.IsZero() {
+			return s.options.Platform, nil
+		}
+		return c.platform(ctx)
+	}); err != nil {
 		return err
 	}
 	there, missing, err := d.look(ctx)
@@ -84,13 +90,15 @@ func (s *engine) deliver(ctx context.Context, a image.Artifact, tell func(image.
 	return d.name(ctx, there, missing)
 }
 
-// choose takes the image out of an artifact.
-func (d *delivery) choose(a image.Artifact, o Options) error {
-	want := o.Platform
-	if want.IsZero() {
-		want = d.platform
-	}
+// choose takes the image out of an artifact. It asks for a platform only when there are several.
+func (d *delivery) choose(a image.Artifact, platformOf func() (platform.Platform, error)) error {
+	var want platform.Platform
 	var err error
+	if a.Index != nil {
+		if want, err = platformOf(); err != nil {
+			return err
+		}
+	}
 	if d.image, err = content.Pick(a, want); err != nil {
 		return err
 	}
@@ -160,7 +168,7 @@ func (e *LayersError) Error() string {
 
 // checkLayers refuses what Docker would refuse after everything has travelled.
 func (d *delivery) checkLayers(ctx context.Context) error {
-	if d.libpod != "" || d.layers <= MaxDockerLayers || d.platform.OS != "linux" {
+	if d.libpod != "" || d.layers <= MaxDockerLayers || d.os == "windows" {
 		return nil
 	}
 	var info struct{ DriverStatus [][2]string }

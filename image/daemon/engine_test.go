@@ -93,11 +93,11 @@ func TestWhatTravels(t *testing.T) {
 			}
 			id1, id2 := id(t, one, f), id(t, two, f)
 			app1 := []string{"app:1"}
-			tagged := 4 // version, is it there under the name, under its ID, tag
+			tagged := 4 // ping, is it there under the name, under its ID, tag
 			if f.containerdStore {
 				tagged++ // its ID is the second that is tried
 			}
-			// version, 3 times is it there, pull, what is it, tag, remove the temporary name
+			// ping, 3 times is it there, pull, what is it, tag, remove the temporary name
 			step("first", one, app1, "pulled it from this process", 2, 4, 0, 8, "docker.io/library/app:1="+id1)
 			step("again", one, app1, "there already", 0, 0, 4, 2, "docker.io/library/app:1="+id1)
 			step("another name", one, []string{"app:1", "app"}, "there already, named", 0, 0, 4, 4, "docker.io/library/app:1="+id1+" docker.io/library/app:latest="+id1)
@@ -227,20 +227,22 @@ func TestFailures(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	f := &fake{arch: "arm64"}
-	f.start(t.Cleanup)
-	var opens imagetest.Opens
-	x := imagetest.Index(t, &opens, "text")
-	m, _ := x.IndexManifest()
-	for n, o := range []daemon.Options{{Platform: platform.MustParse("linux/amd64")}, {}} {
-		d := deliver(t, f.sink(o, "app"), image.Artifact{Index: x})
-		img, _ := x.Image(m.Manifests[n].Digest)
-		if got, want := f.names(), "docker.io/library/app:latest="+id(t, image.Artifact{Image: img}, f); !strings.Contains(got, want) {
-			t.Errorf("the daemon has %s, want %s: %+v", got, want, d)
+	for _, podman := range []bool{false, true} {
+		f := &fake{arch: "aarch64", podman: podman}
+		f.start(t.Cleanup)
+		var opens imagetest.Opens
+		x := imagetest.Index(t, &opens, "text")
+		m, _ := x.IndexManifest()
+		for n, o := range []daemon.Options{{Platform: platform.MustParse("linux/amd64")}, {}} {
+			d := deliver(t, f.sink(o, "app"), image.Artifact{Index: x})
+			img, _ := x.Image(m.Manifests[n].Digest)
+			if got, want := f.names(), "docker.io/library/app:latest="+id(t, image.Artifact{Image: img}, f); !strings.Contains(got, want) {
+				t.Errorf("the daemon has %s, want %s: %+v", got, want, d)
+			}
 		}
-	}
-	if opens.Load() != 2 {
-		t.Errorf("%d layers were opened, want one of each image", opens.Load())
+		if opens.Load() != 2 {
+			t.Errorf("%d layers were opened, want one of each image", opens.Load())
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func Example() {
 	// docker
 	// podman
 	// containerd
-	// kind dev
+	// kind cluster dev
 }
 
 // Only what is new travels, and the delivery says so.
@@ -67,7 +67,7 @@ func ExampleKindWith() {
 	err := daemon.KindWith("dev", daemon.Options{Program: "./tools/kind"}).Write(context.Background(), small())
 	fmt.Println(err)
 	// Output:
-	// kind dev: it knows images by their names alone; give one, like app:1.0
+	// kind cluster dev: it knows images by their names alone; give one, like app:1.0
 }
 
 // startDaemon starts what answers like Docker.

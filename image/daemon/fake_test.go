@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,14 +99,22 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	rest, inImages := strings.CutPrefix(path, "/images/")
 	switch {
+	case path == "/_ping":
+		w.Header().Set("Api-Version", "1.41")
+		if f.podman {
+			w.Header().Set("Libpod-Api-Version", "4.3.1")
+		} else {
+			w.Header().Set("Ostype", "linux")
+		}
+		io.WriteString(w, "OK")
 	case path == "/version":
-		f.version(w)
+		json.NewEncoder(w).Encode(map[string]any{"Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "Os": "linux", "Arch": cmp.Or(f.arch, "amd64")})
 	case path == "/info":
 		status := [][2]string{{"Backing Filesystem", "extfs"}}
 		if f.containerdStore {
 			status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 		}
-		json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status})
+		json.NewEncoder(w).Encode(map[string]any{"DriverStatus": status, "OSType": "linux", "Architecture": cmp.Or(f.arch, "amd64")})
 	case path == "/images/create" && !f.podman:
 		f.pull(w, r, r.FormValue("fromImage")+"@"+r.FormValue("tag"))
 	case path == "/libpod/images/pull" && f.podman:
@@ -125,18 +134,6 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		fail(w, 404, "page not found: "+path)
 	}
-}
-
-func (f *fake) version(w http.ResponseWriter) {
-	arch := f.arch
-	if arch == "" {
-		arch = "amd64"
-	}
-	name, version := "Engine", "20.10.24+dfsg1"
-	if f.podman {
-		name, version = "Podman Engine", "4.3.1"
-	}
-	fmt.Fprintf(w, `{"Components":[{"Name":%q,"Version":%q,"Details":{"APIVersion":%q}}],"ApiVersion":"1.41","MinAPIVersion":"1.24","Os":"linux","Arch":%q}`, name, version, version, arch)
 }
 
 func fail(w http.ResponseWriter, status int, message string) {

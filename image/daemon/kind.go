@@ -19,7 +19,7 @@ type kind struct {
 }
 
 // String says where the sink writes.
-func (s *kind) String() string { return "kind " + s.name() }
+func (s *kind) String() string { return "kind cluster " + s.name() }
 
 // name of the cluster. That of kind itself is its DefaultName.
 func (s *kind) name() string { return cmp.Or(s.cluster, "kind") }

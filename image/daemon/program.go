@@ -11,6 +11,7 @@ import (
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/content"
+	"github.com/stagewright/stagewright/platform"
 )
 
 // program is ctr or kind, with the arguments that every call has.
@@ -92,6 +93,11 @@ func named(refs []string) ([]content.Name, error) {
 
 // pick takes the image for a machine's containers out of an artifact.
 func (o Options) pick(a image.Artifact) (*delivery, error) {
-	d := &delivery{client: &client{platform: content.HostPlatform()}}
-	return d, d.choose(a, o)
+	d := &delivery{}
+	return d, d.choose(a, func() (platform.Platform, error) {
+		if o.Platform.IsZero() {
+			return content.HostPlatform(), nil
+		}
+		return o.Platform, nil
+	})
 }

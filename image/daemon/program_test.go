@@ -127,12 +127,12 @@ load image-archive --name dev --nodes dev-worker /dev/stdin
 		t.Errorf("kind was called\n%swant\n%s", got, want)
 	}
 	one, two := read(t, path, "stdin-dev-control-plane"), read(t, path, "stdin-dev-worker")
-	if one != two || d.Bytes != int64(len(one)+len(two)) || d.Blobs != 8 || d.Sink != "kind dev" || !strings.Contains(d.How, "to 2 nodes") {
+	if one != two || d.Bytes != int64(len(one)+len(two)) || d.Blobs != 8 || d.Sink != "kind cluster dev" || !strings.Contains(d.How, "to 2 nodes") {
 		t.Errorf("the nodes got %d and %d bytes: %+v", len(one), len(two), d)
 	}
 	put(t, path, "nodes", "")
 	err := daemon.KindWith("", daemon.Options{Program: path}, "app:1").Write(t.Context(), a)
-	if err == nil || !strings.Contains(err.Error(), `kind kind: there is no cluster "kind"; make it with`) {
+	if err == nil || !strings.Contains(err.Error(), `kind cluster kind: there is no cluster "kind"; make it with`) {
 		t.Errorf("no cluster: %v", err)
 	}
 }
