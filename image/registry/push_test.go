@@ -1,15 +1,18 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/stagewright/stagewright/image"
@@ -179,9 +182,10 @@ func TestPushFails(t *testing.T) {
 		layer v1.Layer
 		is    func(error) bool
 	}{
-		"broken":    {t.Context(), imagetest.Broken(1000, nil), func(err error) bool { return errors.Is(err, imagetest.ErrBroken) }},
-		"lying":     {t.Context(), imagetest.Lying(t, map[string]string{"f": "1"}), func(err error) bool { return errors.As(err, &ce) }},
-		"cancelled": {ctx, imagetest.Broken(1000, func() { cancel(stopped) }), func(err error) bool { return errors.Is(err, stopped) }},
+		"broken":       {t.Context(), imagetest.Broken(1000, nil), func(err error) bool { return errors.Is(err, imagetest.ErrBroken) }},
+		"lying":        {t.Context(), imagetest.Lying(t, map[string]string{"f": "1"}), func(err error) bool { return errors.As(err, &ce) }},
+		"lying, large": {t.Context(), lyingLarge(t), func(err error) bool { return errors.As(err, &ce) }},
+		"cancelled":    {ctx, imagetest.Broken(1000, func() { cancel(stopped) }), func(err error) bool { return errors.Is(err, stopped) }},
 	} {
 		img := imagetest.Make(t, image.Spec{Layers: []v1.Layer{c.layer}, File: imagetest.File("linux", "amd64")})
 		err := registry.PushWith(s.host+"/app:1.0", anonymous()).Write(c.ctx, image.Artifact{Image: img})
@@ -203,6 +207,16 @@ func TestPushFails(t *testing.T) {
 	if err := registry.Push(s.host+"/app").Write(t.Context(), image.Artifact{}); !errors.Is(err, image.ErrArtifact) {
 		t.Errorf("an empty artifact: %v", err)
 	}
+}
+
+// lyingLarge is a layer of more than one request whose bytes have another digest.
+func lyingLarge(t *testing.T) v1.Layer {
+	data := make([]byte, 3*mib)
+	other := imagetest.Digest([]byte("other"))
+	return image.NewLayer(image.LayerInfo{
+		Digest: other, DiffID: other, Size: int64(len(data)), MediaType: types.OCILayer,
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+	})
 }
 
 func TestPushNames(t *testing.T) {

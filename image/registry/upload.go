@@ -258,9 +258,16 @@ type progress struct {
 // noticeable is after how many bytes something is told.
 const noticeable = 256 << 10
 
+// Read withholds the last bytes of a blob that is not what it should be, so that no registry ever has the whole of it to judge.
 func (p *progress) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	p.at.Done += int64(n)
+	if n > 0 && p.at.Done == p.at.Total && err == nil {
+		_, err = p.ReadCloser.Read(make([]byte, 1)) // the end, or what is wrong
+	}
+	if err != nil && err != io.EOF { //nolint:errorlint // an io.Reader's end is io.EOF itself
+		return 0, err
+	}
 	if n > 0 && (p.at.Done-p.said >= noticeable || p.at.Done == p.at.Total) {
 		p.said = p.at.Done
 		p.say(p.at)
