@@ -74,10 +74,15 @@ func (s *session) checkPlatforms(ctx context.Context) error {
 		return err
 	}
 	var errs stage.Errors
+	last := map[platform.Platform]*stage.Error{}
 	for i, step := range s.steps {
 		op, ok := step.Op.(*stage.RunOp)
 		if err := missing[step.Platform]; ok && err != nil && needed[i] && plans[i].Status != stage.Hit {
-			errs = append(errs, fail(step, noEmulator(op, err)))
+			if e := last[step.Platform]; e != nil {
+				e.Fix = "" // it is the same for all of a platform, and long
+			}
+			last[step.Platform] = fail(step, noEmulator(op, err))
+			errs = append(errs, last[step.Platform])
 		}
 	}
 	if len(errs) > 0 {

@@ -93,7 +93,7 @@ func (r *Runner) checkPlatform(ctx context.Context, p platform.Platform, emulato
 const (
 	fixNative = "pin the stage to this machine with stage.OnBuildPlatform and cross-compile, or build on a machine of that platform"
 	fixBinfmt = "register an emulator: apt-get install qemu-user-static binfmt-support (Debian, Ubuntu), " +
-		"or docker run --privileged --rm tonistiigi/binfmt --install %s; or name a static qemu in Options.Emulators (Linux 6.7)"
+		"or docker run --privileged --rm tonistiigi/binfmt --install %s; or name a static qemu in Options.Emulators, which needs Linux 6.7"
 )
 
 // explainPlatform says why a program of p did not run, by what was found to run it.
@@ -124,7 +124,7 @@ func explainPlatform(ctx context.Context, p platform.Platform, emulator string, 
 	enabled := slices.IndexFunc(found, func(h arch.Handler) bool { return h.Enabled })
 	switch {
 	case len(found) == 0:
-		e.Cause = "no interpreter for them is registered (binfmt_misc)"
+		e.Cause, e.Err = "no interpreter for them is registered with binfmt_misc", nil
 	case enabled < 0:
 		e.Cause = fmt.Sprintf("the interpreter registered for them, %s, is disabled", found[0].Interpreter)
 		e.Fix = "enable it: echo 1 | sudo tee " + arch.BinfmtDir + "/status " + arch.BinfmtDir + "/" + found[0].Name

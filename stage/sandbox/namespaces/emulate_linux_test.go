@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,6 +132,29 @@ func TestInNamespace(t *testing.T) {
 		}
 	}
 	sandboxtest.Test(t, newRunner, sandboxtest.Options{Platform: platform.Platform{OS: "linux", Architecture: architecture}})
+}
+
+// TestSibling: whether the kernel runs the 32-bit programs of this machine's kind is its own to say.
+func TestSibling(t *testing.T) {
+	sibling := map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH]
+	if sibling == "" {
+		t.Skip("this architecture has none")
+	}
+	r := newRunner(t)
+	if err := sandbox.Probe(t.Context(), r); err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, arch.Program(sibling), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	here := exec.Command(path)
+	_ = here.Run() // ends with the program's own status, if it can be started
+	runs := here.ProcessState != nil && here.ProcessState.ExitCode() == arch.ProgramStatus
+	err := sandbox.CheckPlatform(t.Context(), r, platform.Platform{OS: "linux", Architecture: sibling}, nil)
+	if (err == nil) != runs {
+		t.Errorf("a program for %s runs here: %v; in a sandbox: %v", sibling, runs, err)
+	}
 }
 
 // TestEveryArchitecture runs the smallest program of each that an emulator here is for.
