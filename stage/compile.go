@@ -85,6 +85,7 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 	c := &compiler{
 		ctx:            ctx,
 		opts:           o,
+		proxy:          proxyArgs(o.Args),
 		asked:          asked,
 		targets:        targets,
 		platforms:      map[platform.Platform]map[string]string{},
@@ -169,6 +170,7 @@ type compiler struct {
 	baseSteps      map[baseKey]int
 	platforms      map[platform.Platform]map[string]string // platform arguments
 	platformScopes map[platform.Platform]*bindings         // the same as variables
+	proxy          []string                                // the proxy arguments, NAME=value
 	compatible     bool                                    // a stage follows the rules of a Dockerfile, where a value that nobody takes is no mistake of the stages
 	choosing       int                                     // how many ForPlatform stages are being compiled inside each other
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stagewright/stagewright/arg"
 )
 
 func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, error) {
@@ -36,7 +38,7 @@ func (c *compiler) resolveRun(l *link, op *RunOp, st *state, step *Step) (Op, er
 		return nil, err
 	}
 	run.Env, run.Args = st.environment()
-	run.Proxy = c.proxy()
+	run.Proxy = c.proxy
 	run.Dir, run.User = st.cfg.WorkingDir, st.cfg.User
 	if run.Dir == "" {
 		run.Dir = "/"
@@ -87,16 +89,16 @@ func checkRun(op *RunOp) error {
 	return nil
 }
 
-// proxy returns the proxy arguments that were given. One that an ARG declares is also
+// proxyArgs returns the proxy arguments that were given. One that an ARG declares is also
 // among the variables, and there part of key and history.
-func (c *compiler) proxy() []string {
+func proxyArgs(values arg.Values) []string {
 	var list []string
-	for _, name := range slices.Sorted(maps.Keys(c.opts.Args)) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if isProxy(name) {
-			list = append(list, name+"="+c.opts.Args[name])
+			list = append(list, name+"="+values[name])
 		}
 	}
-	return list
+	return slices.Clip(list)
 }
 
 // runText is the command as Docker's history shows it: the arguments in scope,

@@ -331,11 +331,22 @@ func (sc *scope) environment() (env, args []string) {
 		slices.SortFunc(vars, func(a, b *variable) int { return a.since - b.since })
 		env = make([]string, len(vars))
 		for i, v := range vars {
-			env[i] = v.name + "=" + v.value
+			env[i] = sc.entry(v)
 		}
 	}
 	sc.ran = &environment{slices.Clip(env), slices.Clip(args)}
 	return sc.ran.env, sc.ran.args
+}
+
+// entry is NAME=value: the text in the environment's list where that is it, so that a long stage has one of each.
+func (sc *scope) entry(v *variable) string {
+	if v.index > 0 {
+		e := sc.env.list[v.index-1]
+		if name, value, _ := strings.Cut(e, "="); name == v.name && value == v.value {
+			return e
+		}
+	}
+	return v.name + "=" + v.value
 }
 
 // inherit returns the scope of a stage that is built from a stage with this one:
