@@ -21,7 +21,7 @@
 // # Guarantees
 //
 // A layer appears under its name by one rename, complete with a manifest. The manifest has a seal: a digest over the path, mode, owner, inode,
-// size, mtime and ctime of everything below. The first use in each process walks the directory and compares; a directory that differs
+// size, mtime and ctime of everything below (but no ctime of whiteouts, which overlayfs shares with its work directory). The first use in each process walks the directory and compares; a directory that differs
 // is made anew. A crash of the machine can lose bytes that a seal does not show (a file overwritten in place), so a manifest also names the
 // boot of the kernel in which it was made: after another boot each file is read and compared with its digest once. That is why nothing here
 // waits for a disk. Where the kernel's boot cannot be told, the filesystem is synced before the rename instead. What a seal cannot

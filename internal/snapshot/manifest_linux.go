@@ -136,7 +136,8 @@ func (s *Store) seal(ctx context.Context, r root) (sum [sha256.Size]byte, err er
 }
 
 // sign appends the signature of one entry. Reading a file or directory that denies its owner access changes its mode for a moment, and so its
-// ctime, which is therefore left out there.
+// ctime, which is therefore left out there. So is that of a whiteout: overlayfs links all of a mount to one inode in the work directory, and the
+// end of that link changes it.
 func (h host) sign(b []byte, e *entry) []byte {
 	need, ctime, size := uint32(0), e.ctime, e.size
 	switch e.kind() {
@@ -146,6 +147,9 @@ func (h host) sign(b []byte, e *entry) []byte {
 		need = 0o400
 	}
 	if !h.owners && e.mode&need != need {
+		ctime = 0
+	}
+	if e.kind() == unix.S_IFCHR && e.rdev == 0 {
 		ctime = 0
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.name)))

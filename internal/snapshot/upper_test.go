@@ -230,6 +230,48 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestAdoptedWhiteouts: overlayfs makes whiteouts as links of one inode in the work directory, which goes when the upper is adopted.
+func TestAdoptedWhiteouts(t *testing.T) {
+	var c contents
+	base := c.parse(t, smallTree)
+	dir := tempDir(t)
+	s := openStore(t, dir)
+	u := mustUpper(t, s, base)
+	shared := filepath.Join(u.Work, "whiteout")
+	if err := unix.Mknod(shared, unix.S_IFCHR, 0); err != nil {
+		t.Skipf("whiteouts cannot be made: %v", err)
+	}
+	if err := os.Link(shared, filepath.Join(u.Dir, "z")); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := u.Scan(t.Context(), base, ScanOptions{})
+	if err != nil || len(changes) != 1 || changes[0].Node != nil {
+		t.Fatalf("%v, %v", changes, err)
+	}
+	id := digestOf("whiteouts")
+	adopted, err := u.Adopt(t.Context(), id, changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil { // the work directory is gone
+		t.Fatal(err)
+	}
+	full, err := tree.Apply(base, changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(filepath.Dir(adopted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(t, dir).Layer(t.Context(), id, full, changes, c.open); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(filepath.Dir(adopted)); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the directory was made again (%v)", err)
+	}
+}
+
 // A store on an overlay takes its uppers elsewhere and adopts them by a copy.
 func TestStoreOnAnOverlay(t *testing.T) {
 	needOverlay(t)

@@ -387,6 +387,30 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestRemovalIsAHit: overlayfs shares the inode of a whiteout with its work directory, which goes after the step.
+func TestRemovalIsAHit(t *testing.T) {
+	dir := t.TempDir()
+	s := shell(t).File("/d/f", "lower").Run("rm /d/f && echo new > /d/g")
+	for i := range 3 { // each is an executor of its own, as another process would have it
+		res := build(t, executor(t, dir, local.Options{}), s, stage.Request{})
+		want := stage.Hit
+		if i == 0 {
+			want = stage.Ran
+		}
+		for _, step := range res.Report().Steps {
+			if strings.Contains(step.Text, "rm /d/f") && step.Status != want {
+				t.Errorf("build %d: %s is a %s, want a %s", i, step.Text, step.Status, want)
+			}
+		}
+		if err := stage.RunProcess(t.Context(), res, res.Outputs()[0].Target.Step, stage.Process{Argv: []string{"/bin/cat", "/d/g"}}); err != nil {
+			t.Errorf("build %d: a process on top: %v", i, err)
+		}
+		if err := res.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What a Run left on disk is damaged: the step runs again and gives the same image.
 func TestDamagedSnapshot(t *testing.T) {
 	base := shell(t)
