@@ -39,6 +39,8 @@ func (o Options) platform() platform.Platform {
 // are missing are made.
 //
 // docker load takes one image. Of an index, that for this machine is written; see [DockerWith] for another, and [OCI] for all.
+//
+// This and the other sinks of the package are [image.Reporter]s.
 func Docker(path string, refs ...string) image.Sink { return DockerWith(path, Options{}, refs...) }
 
 // DockerWith is [Docker] with options.
@@ -65,18 +67,33 @@ func (s *sink) String() string { return s.kind + " " + s.path }
 
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
-	if err := s.write(ctx, a); err != nil {
-		return fmt.Errorf("%s: %w", s, err)
-	}
-	return nil
+	_, err := s.Deliver(ctx, a, nil)
+	return err
 }
 
-func (s *sink) write(ctx context.Context, a image.Artifact) error {
+// Deliver implements [image.Reporter].
+func (s *sink) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
+	d := image.Delivery{Sink: s.String(), How: "there already"}
 	t, err := s.tarball(ctx, a)
 	if err != nil {
-		return err
+		return d, fmt.Errorf("%s: %w", s, err)
 	}
-	return s.replace(ctx, t)
+	t.tell = tell
+	written, err := s.replace(ctx, t)
+	if err != nil {
+		return d, fmt.Errorf("%s: %w", s, err)
+	}
+	d.Refs = t.names
+	for _, p := range t.parts {
+		switch {
+		case p.blob == nil:
+		case written:
+			d.How, d.Blobs, d.Bytes = "written", d.Blobs+1, d.Bytes+p.blob.Size
+		default:
+			d.Skipped++
+		}
+	}
+	return d, nil
 }
 
 // tarball lists what the archive is made of.
@@ -102,7 +119,7 @@ func (s *sink) tarball(ctx context.Context, a image.Artifact) (*tarball, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := &tarball{}
+	t := &tarball{names: content.FullNames(names)}
 	t.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	t.file("index.json", index)
 	if s.docker {
@@ -117,19 +134,21 @@ func (s *sink) tarball(ctx context.Context, a image.Artifact) (*tarball, error) 
 }
 
 // replace writes the tarball unless the file has its bytes.
-func (s *sink) replace(ctx context.Context, t *tarball) error {
+func (s *sink) replace(ctx context.Context, t *tarball) (written bool, err error) {
 	fi, err := os.Stat(s.path)
 	switch {
+	case s.path == "":
+		return false, errors.New("no path; name a file")
 	case err == nil && fi.IsDir():
-		return errors.New("it is a directory; name a file in it, or use image/layout to write a directory")
+		return false, errors.New("it is a directory; name a file in it, or use image/layout to write a directory")
 	case err == nil && !fi.Mode().IsRegular():
-		return errors.New("it is not a regular file; name a new file")
+		return false, errors.New("it is not a regular file; name a new file")
 	case err == nil && t.equal(ctx, s.path, fi.Size()):
-		return nil
+		return false, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
+		return false, err
 	}
-	return t.create(ctx, s.path)
+	return true, t.create(ctx, s.path)
 }
 
 func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }

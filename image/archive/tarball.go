@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/atomicfile"
 	"github.com/stagewright/stagewright/image/internal/content"
 )
@@ -20,6 +21,8 @@ type tarball struct {
 	parts []part
 	size  int64
 	err   error // the first
+	names []string
+	tell  func(image.Transfer) // nil for nobody
 }
 
 // part is either bytes or a blob.
@@ -103,7 +106,7 @@ func (t *tarball) writeTo(ctx context.Context, w io.Writer) error {
 	for _, p := range t.parts {
 		var err error
 		if p.blob != nil {
-			if err = p.blob.Copy(ctx, w); err != nil {
+			if err = p.blob.Send(ctx, w, t.tell); err != nil {
 				err = fmt.Errorf("writing blob %s: %w", p.blob.Digest, err)
 			}
 		} else if err = context.Cause(ctx); err == nil {

@@ -25,10 +25,27 @@ func blobPath(dir string, h v1.Hash) string {
 
 // blobWriter adds blobs to a layout and remembers which, so that they can be taken back.
 type blobWriter struct {
-	dir string
+	dir     string
+	tell    func(image.Transfer) // nil for nobody
+	changed bool                 // index.json has been written
 
-	mu    sync.Mutex
-	added []string
+	mu      sync.Mutex
+	added   []string
+	blobs   int   // written
+	bytes   int64 // of those
+	skipped int   // there already
+}
+
+// count notes a blob that was written or found.
+func (w *blobWriter) count(b content.Blob, written bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !written {
+		w.skipped++
+		return
+	}
+	w.blobs++
+	w.bytes += b.Size
 }
 
 func (w *blobWriter) writeAll(ctx context.Context, blobs []content.Blob) error {
@@ -67,6 +84,7 @@ func (w *blobWriter) write(ctx context.Context, b content.Blob) error {
 	case err == nil && fi.IsDir():
 		return fmt.Errorf("%s is a directory, want a blob", path)
 	case err == nil && fi.Mode().IsRegular() && fi.Size() == b.Size && intact(ctx, path, b):
+		w.count(b, false)
 		return nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
@@ -76,13 +94,14 @@ func (w *blobWriter) write(ctx context.Context, b content.Blob) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Copy(ctx, f); err != nil {
+	if err := b.Send(ctx, f, w.tell); err != nil {
 		f.Discard()
 		return fmt.Errorf("writing blob %s: %w", b.Digest, err)
 	}
 	if err := f.Commit(); err != nil {
 		return err
 	}
+	w.count(b, true)
 	if !existed {
 		w.mu.Lock()
 		w.added = append(w.added, path)

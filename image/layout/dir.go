@@ -41,7 +41,10 @@ type sink struct {
 //
 // A name is written as for `docker tag`: "app" is docker.io/library/app:latest. The row in index.json has the whole name in
 // io.containerd.image.name and the tag in org.opencontainers.image.ref.name, so that `skopeo copy oci:PATH:TAG` finds it. Without
-// names the layout's one row without a name is written or replaced.
+// names the layout's one row without a name is written or replaced; an artifact that is no image (see [image.NewAttachment]) gets a row of
+// its own beside it, which [Read] finds by its digest.
+//
+// The sink is an [image.Reporter].
 func Dir(path string, refs ...string) image.Sink {
 	return &sink{path, slices.Clone(refs)}
 }
@@ -51,32 +54,49 @@ func (s *sink) String() string { return "OCI layout " + s.path }
 
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
-	if err := s.write(ctx, a); err != nil {
-		return fmt.Errorf("OCI layout %s: %w", s.path, err)
-	}
-	return nil
+	_, err := s.Deliver(ctx, a, nil)
+	return err
 }
 
-func (s *sink) write(ctx context.Context, a image.Artifact) error {
+// Deliver implements [image.Reporter].
+func (s *sink) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
+	d := image.Delivery{Sink: s.String(), How: "there already"}
+	w, err := s.write(ctx, a, tell, &d)
+	if err != nil {
+		return d, fmt.Errorf("OCI layout %s: %w", s.path, err)
+	}
+	if d.Blobs, d.Bytes, d.Skipped = w.blobs, w.bytes, w.skipped; w.blobs > 0 || w.changed {
+		d.How = "written"
+	}
+	return d, nil
+}
+
+func (s *sink) write(ctx context.Context, a image.Artifact, tell func(image.Transfer), report *image.Delivery) (*blobWriter, error) {
 	names, err := content.ParseNames(s.refs)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	report.Refs = content.FullNames(names)
+	if s.path == "" {
+		return nil, errors.New("no path; name a directory")
 	}
 	blobs, d, err := content.Collect(ctx, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rows := content.Rows(d, names)
 	st, err := inspect(s.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if st == missing {
-		if err := create(ctx, s.path, blobs, rows); !errors.Is(err, errAppeared) {
-			return err
+		w := &blobWriter{tell: tell}
+		if err := create(ctx, s.path, w, blobs, rows); !errors.Is(err, errAppeared) {
+			return w, err
 		}
 	}
-	return update(ctx, s.path, blobs, rows)
+	w := &blobWriter{tell: tell}
+	return w, update(ctx, s.path, w, blobs, rows)
 }
 
 type state int
@@ -145,7 +165,7 @@ func inspectOther(path string) (state, error) {
 var errAppeared = errors.New("the directory has appeared")
 
 // create makes the layout under another name and gives it its name at the end.
-func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.Descriptor) (err error) {
+func create(ctx context.Context, path string, w *blobWriter, blobs []content.Blob, rows []v1.Descriptor) (err error) {
 	path = filepath.Clean(path)
 	undo, err := atomicfile.MakeParents(path)
 	if err != nil {
@@ -161,7 +181,7 @@ func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.De
 	if err := os.Mkdir(tmp, 0o777); err != nil {
 		return err
 	}
-	if err := fill(ctx, tmp, blobs, rows); err != nil {
+	if err := fill(ctx, tmp, w, blobs, rows); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -175,7 +195,7 @@ func create(ctx context.Context, path string, blobs []content.Blob, rows []v1.De
 }
 
 // update writes into a directory that exists. When it fails, everything that it added is gone again.
-func update(ctx context.Context, path string, blobs []content.Blob, rows []v1.Descriptor) error {
+func update(ctx context.Context, path string, w *blobWriter, blobs []content.Blob, rows []v1.Descriptor) error {
 	unlock, alone, err := lock(ctx, path)
 	if err != nil {
 		return err
@@ -191,7 +211,7 @@ func update(ctx context.Context, path string, blobs []content.Blob, rows []v1.De
 	if alone {
 		sweep(path)
 	}
-	err = fill(ctx, path, blobs, rows)
+	err = fill(ctx, path, w, blobs, rows)
 	if err != nil && st == blank {
 		os.Remove(filepath.Join(path, blobsDir, "sha256"))
 		os.Remove(filepath.Join(path, blobsDir))
@@ -219,7 +239,7 @@ func sweep(path string) {
 
 // fill brings the layout in dir up to date. oci-layout comes first, so that a directory in which the machine stopped half-way is known
 // for what it is, and index.json last.
-func fill(ctx context.Context, dir string, blobs []content.Blob, rows []v1.Descriptor) (err error) {
+func fill(ctx context.Context, dir string, w *blobWriter, blobs []content.Blob, rows []v1.Descriptor) (err error) {
 	if _, err := os.Lstat(filepath.Join(dir, layoutFile)); errors.Is(err, fs.ErrNotExist) {
 		if err := writeFile(filepath.Join(dir, layoutFile), []byte(version)); err != nil {
 			return err
@@ -232,9 +252,9 @@ func fill(ctx context.Context, dir string, blobs []content.Blob, rows []v1.Descr
 	if err := idx.put(rows); err != nil {
 		return err
 	}
-	w := &blobWriter{dir: dir}
+	w.dir = dir
 	if err = w.writeAll(ctx, blobs); err == nil {
-		err = idx.write(dir)
+		w.changed, err = idx.write(dir)
 	}
 	if err != nil {
 		w.undo()

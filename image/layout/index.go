@@ -98,23 +98,23 @@ func countFunc[T any](s []T, f func(T) bool) (n int) {
 }
 
 // write replaces index.json, unless it would not change.
-func (x *index) write(dir string) error {
+func (x *index) write(dir string) (changed bool, err error) {
 	rows, err := json.Marshal(x.rows)
 	if err != nil {
-		return err
+		return false, err
 	}
 	x.fields["manifests"] = rows
 	b, err := x.encode()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(b) > image.MaxManifestSize {
-		return fmt.Errorf("%s would have %d bytes, the limit is %d; use a new directory", indexFile, len(b), image.MaxManifestSize)
+		return false, fmt.Errorf("%s would have %d bytes, the limit is %d; use a new directory", indexFile, len(b), image.MaxManifestSize)
 	}
 	if bytes.Equal(b, x.raw) {
-		return nil
+		return false, nil
 	}
-	return writeFile(filepath.Join(dir, indexFile), b)
+	return true, writeFile(filepath.Join(dir, indexFile), b)
 }
 
 // encode writes the fields in the order of the specification, and those that it does not have behind them by name.
