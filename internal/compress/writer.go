@@ -104,8 +104,8 @@ func (w *Writer) flush() {
 	w.work <- j
 }
 
-// idle are encoders that nobody uses, by format and level. One of gzip has tables of some 700 KiB, whose making costs several times as
-// much as compressing a small layer does.
+// idle are encoders that nobody uses, by format and level. One of gzip has tables of some 700 KiB, whose making costs several
+// times as much as compressing a small layer does.
 var idle [Zstd + 1][maxLevel + 1]sync.Pool
 
 // compress is one compressing goroutine; it ends when work is closed.

@@ -23,7 +23,8 @@ type blobs struct {
 
 type repoKey struct{}
 
-// withRepo tells the storage which repository a request is for: what go-containerregistry says of it is not the same for all requests.
+// withRepo tells the storage which repository a request is for: what go-containerregistry says of it is not the same for all
+// requests.
 func withRepo(ctx context.Context, repo string) context.Context {
 	return context.WithValue(ctx, repoKey{}, repo)
 }
@@ -120,7 +121,8 @@ func (b *blobs) serve(w http.ResponseWriter, r *http.Request, t target) bool {
 }
 
 // acknowledgeSubject says that a manifest's subject was understood, so that the client keeps no index of referrers itself (OCI
-// distribution specification, "Pushing Manifests with Subject"). It answers the request, and reports false, when the manifest is too large.
+// distribution specification, "Pushing Manifests with Subject"). It answers the request, and reports false, when the manifest is
+// too large.
 func acknowledgeSubject(w http.ResponseWriter, r *http.Request) bool {
 	body, err := io.ReadAll(io.LimitReader(r.Body, image.MaxManifestSize+1))
 	if err != nil || len(body) > image.MaxManifestSize {

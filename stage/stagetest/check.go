@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -20,7 +21,8 @@ import (
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
-// Checks are assertions on one image: its configuration, its layers, its files. What is looked at is read when the first assertion needs it.
+// Checks are assertions on one image: its configuration, its layers, its files. What is looked at is read when the first
+// assertion needs it.
 type Checks struct {
 	tb    testing.TB
 	img   v1.Image
@@ -28,7 +30,8 @@ type Checks struct {
 	files func() (fs.FS, error)
 }
 
-// Check returns assertions on an image from anywhere. Its files are unpacked into a file in tb.TempDir when an assertion needs them.
+// Check returns assertions on an image from anywhere. Its files are unpacked into a file in tb.TempDir when an assertion needs
+// them.
 func Check(tb testing.TB, img v1.Image) *Checks {
 	return newChecks(tb, img, func() (fs.FS, error) { return unpack(tb, img) })
 }
@@ -79,6 +82,28 @@ func (c *Checks) diff(what string, want, got any) {
 		c.tb.Errorf("stagetest: %s (-want +got):\n%s", what, d)
 	}
 }
+
+// diffText is diff for contents, line by line. What is too long to be read, or no text, is told by where it differs.
+func (c *Checks) diffText(what, want, got string) {
+	c.tb.Helper()
+	const most = 256 << 10
+	switch {
+	case want == got:
+	case len(want) > most || len(got) > most || !utf8.ValidString(want) || !utf8.ValidString(got):
+		at := 0
+		for at < len(want) && at < len(got) && want[at] == got[at] {
+			at++
+		}
+		c.tb.Errorf("stagetest: %s differs from byte %d on: want %d bytes, %q there; got %d bytes, %q", what, at,
+			len(want), piece(want[at:]), len(got), piece(got[at:]))
+	case strings.Contains(want, "\n") || strings.Contains(got, "\n"):
+		c.diff(what, strings.SplitAfter(want, "\n"), strings.SplitAfter(got, "\n"))
+	default:
+		c.diff(what, want, got)
+	}
+}
+
+func piece(s string) string { return s[:min(len(s), 32)] }
 
 func (c *Checks) fatal(what string, err error) {
 	c.tb.Helper()
@@ -195,11 +220,12 @@ func (c *Checks) WantAbsent(paths ...string) *Checks {
 	return c
 }
 
-// WantSame wants another image to have the same files, with modes and owners, and the same configuration. Layers and times may differ.
+// WantSame wants another image to have the same files, with modes and owners, and the same configuration. Layers and times may
+// differ.
 func (c *Checks) WantSame(other *Checks) *Checks {
 	c.tb.Helper()
 	c.diff("the configuration of the other image", c.config(), other.config())
-	c.diff("the files of the other image", c.listing(), other.listing())
+	c.diff("the files of the other image", lines(c.listing()), lines(other.listing()))
 	return c
 }
 

@@ -59,7 +59,11 @@ func TestWants(t *testing.T) {
 	}{
 		{"content", func(c *stagetest.Checks) { c.File("/etc/app.conf").WantContent("port = 80\nhost = a\n") },
 			func(c *stagetest.Checks) { c.File("etc/app.conf").WantContent("port = 81\nhost = a\n") },
-			[]string{"the content of etc/app.conf (-want +got):", "port = 81", "port = 80"}},
+			[]string{"the content of etc/app.conf (-want +got):", `- 	"port = 81\n",`, `+ 	"port = 80\n",`, `  	"host = a\n",`}},
+		{"content without a line end", nil, func(c *stagetest.Checks) { c.File("/etc/app.conf").WantContent("port = 80\nhost = a") },
+			[]string{`- 	"host = a",`, `+ 	"host = a\n",`}},
+		{"content that is no text", nil, func(c *stagetest.Checks) { c.File("/bin/su").WantContent("s\xff" + strings.Repeat("x", 100)) },
+			[]string{"the content of /bin/su differs from byte 1 on: want 102 bytes", "got 2 bytes, \"u\""}},
 		{"content of nothing", func(c *stagetest.Checks) { c.File("/empty").WantContent("") },
 			func(c *stagetest.Checks) { c.File("/empty").WantContent("x") }, []string{"the content of /empty"}},
 		{"content through a link", func(c *stagetest.Checks) { c.File("/bin/sh").WantContent("#!/bin/sh\n").WantMode(0o755) },

@@ -9,15 +9,16 @@ import (
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
-// File is one file of an image, or a directory or whatever else is at its path. Of a symbolic link it is what that leads to, inside the image;
-// only [File.WantLink] is about the link itself.
+// File is one file of an image, or a directory or whatever else is at its path. Of a symbolic link it is what that leads to,
+// inside the image; only [File.WantLink] is about the link itself.
 type File struct {
 	c    *Checks
 	path string
 	info fs.FileInfo // nil when the test was told that there is nothing
 }
 
-// File looks a path up. When nothing is there, the test fails with what the directory has, and what is wanted of the File is not looked at.
+// File looks a path up. When nothing is there, the test fails with what the directory has, and what is wanted of the File is not
+// looked at.
 func (c *Checks) File(path string) *File {
 	c.tb.Helper()
 	f := &File{c: c, path: path}
@@ -87,7 +88,7 @@ func (f *File) read() (_ []byte, ok bool) {
 func (f *File) WantContent(want string) *File {
 	f.c.tb.Helper()
 	if got, ok := f.read(); ok {
-		f.c.diff("the content of "+f.path, want, string(got))
+		f.c.diffText("the content of "+f.path, want, string(got))
 	}
 	return f
 }
@@ -114,7 +115,8 @@ func excerpt(b []byte) string {
 	return string(b) + rest
 }
 
-// WantMode wants the permission bits, with fs.ModeSetuid, fs.ModeSetgid and fs.ModeSticky. A directory also has fs.ModeDir, which may be left out.
+// WantMode wants the permission bits, with fs.ModeSetuid, fs.ModeSetgid and fs.ModeSticky. A directory also has fs.ModeDir, which
+// may be left out.
 func (f *File) WantMode(want fs.FileMode) *File {
 	f.c.tb.Helper()
 	if f.info != nil {

@@ -15,16 +15,16 @@ type Build interface {
 	Report() stage.Report
 }
 
-// MustHit wants every step of a build to come from the cache, or, when stages are given, every step that those are made of. A stage
-// value names what was written up to it, so that
+// MustHit wants every step of a build to come from the cache, or, when stages are given, every step that those are made of. A
+// stage value names what was written up to it, so that
 //
 //	deps := stage.From("golang:1.26").Copy(stage.Files("go.mod"), ".").Run("go mod download")
 //	app := deps.Copy(".", ".").Run("go build .")
 //	...
 //	stagetest.MustHit(t, stagetest.ImageWith(t, app, changed), deps)
 //
-// proves that a change of the source does not fetch the modules again. When a step ran, the test fails with the place where it was written,
-// and with which of them ran for a reason of their own and which only because they stand on another.
+// proves that a change of the source does not fetch the modules again. When a step ran, the test fails with the place where it
+// was written, and with which of them ran for a reason of their own and which only because they stand on another.
 //
 // A stage that is no part of the build ends the test.
 func MustHit(tb testing.TB, b Build, stages ...stage.Stage) {

@@ -15,8 +15,8 @@ import (
 	"github.com/stagewright/stagewright/stage/report"
 )
 
-// Built is an image of a test: the Result of its build, and Checks of what is in it. Of several platforms the Checks are of the first;
-// see [Built.For]. It is closed when the test ends.
+// Built is an image of a test: the Result of its build, and Checks of what is in it. Of several platforms the Checks are of the
+// first; see [Built.For]. It is closed when the test ends.
 type Built struct {
 	*stagewright.Result
 	*Checks
@@ -26,7 +26,8 @@ type Built struct {
 	close    func() error
 }
 
-// Image builds a stage for this machine. When that fails, the test does: with every mistake of the stages, and with what the build did.
+// Image builds a stage for this machine. When that fails, the test does: with every mistake of the stages, and with what the
+// build did.
 func Image(tb testing.TB, target stage.Stage) *Built {
 	tb.Helper()
 	return ImageWith(tb, target, stagewright.Options{})

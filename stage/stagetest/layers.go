@@ -24,9 +24,9 @@ func (c *Checks) WantLayers(n int) *Checks {
 	return c
 }
 
-// WantLayer wants a layer to have exactly these paths, sorted: "/etc/app.conf", "/etc/.wh.passwd" for a file that it removes (OCI image
-// specification, layer.md, "Whiteouts"), "/var/empty/" for a directory. Directories above another path of the layer are left out. Layers are
-// counted from 0, the lowest, or from -1, the topmost.
+// WantLayer wants a layer to have exactly these paths, sorted: "/etc/app.conf", "/etc/.wh.passwd" for a file that it removes (OCI
+// image specification, layer.md, "Whiteouts"), "/var/empty/" for a directory. Directories above another path of the layer are
+// left out. Layers are counted from 0, the lowest, or from -1, the topmost.
 func (c *Checks) WantLayer(i int, paths ...string) *Checks {
 	c.tb.Helper()
 	layers, err := c.img.Layers()

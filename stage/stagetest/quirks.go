@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Quirk is a way in which a [RegistryServer] misbehaves. A registry can have several. Requests are counted from 1 since the quirk was set.
+// Quirk is a way in which a [RegistryServer] misbehaves. A registry can have several. Requests are counted from 1 since the quirk
+// was set.
 type Quirk func(*behaviour)
 
 // behaviour is all quirks of a registry, and what they count. The zero behaviour is a good one.
@@ -36,15 +37,16 @@ func Slow(delay time.Duration) Quirk { return func(b *behaviour) { b.delay = del
 // FailEvery makes every n-th request fail with 503 Service Unavailable; with 1, all of them.
 func FailEvery(n int) Quirk { return func(b *behaviour) { b.failEvery = n } }
 
-// TruncateEvery makes every n-th answer that has a blob end half-way: its header announces all, and then the connection is closed. An answer to a request for
-// the rest is counted, too.
+// TruncateEvery makes every n-th answer that has a blob end half-way: its header announces all, and then the connection is
+// closed. An answer to a request for the rest is counted, too.
 func TruncateEvery(n int) Quirk { return func(b *behaviour) { b.truncate = n } }
 
-// RejectMounts makes the registry mount no blob from another repository. As the specification wants it, the request begins an upload then.
+// RejectMounts makes the registry mount no blob from another repository. As the specification wants it, the request begins an
+// upload then.
 func RejectMounts() Quirk { return func(b *behaviour) { b.noMounts = true } }
 
-// RateLimit lets n requests through in a window of time, which begins with the first of them. Further ones are answered 429 Too Many Requests,
-// with the header Retry-After, until the window is over. A window of 0 has no end, and no Retry-After.
+// RateLimit lets n requests through in a window of time, which begins with the first of them. Further ones are answered 429 Too
+// Many Requests, with the header Retry-After, until the window is over. A window of 0 has no end, and no Retry-After.
 func RateLimit(n int, window time.Duration) Quirk {
 	return func(b *behaviour) { b.limited, b.limit, b.window = true, n, window }
 }

@@ -18,9 +18,10 @@ import (
 	"github.com/stagewright/stagewright/stage"
 )
 
-// RegistryServer is a registry in the memory of the test process. It listens on a loopback address with plain http, which docker, skopeo, podman and
-// everything else that speaks the OCI distribution protocol can use ("skopeo copy --dest-tls-verify=false"). Blobs belong to repositories and can be mounted, ranges of them read; manifests with a
-// subject are found by the referrers API. It is stopped when the test ends.
+// RegistryServer is a registry in the memory of the test process. It listens on a loopback address with plain http, which docker,
+// skopeo, podman and everything else that speaks the OCI distribution protocol can use ("skopeo copy --dest-tls-verify=false").
+// Blobs belong to repositories and can be mounted, ranges of them read; manifests with a subject are found by the referrers API.
+// It is stopped when the test ends.
 //
 // Its methods may be called by several goroutines at once.
 type RegistryServer struct {
@@ -64,7 +65,8 @@ func (s *RegistryServer) Host() string { return s.host }
 // Ref returns the full name of an image in the registry: Ref("app:1") is "127.0.0.1:41234/app:1".
 func (s *RegistryServer) Ref(name string) string { return s.host + "/" + name }
 
-// Set puts other quirks in the place of those that the registry has, and begins to count for them anew. Without an argument it behaves well from now on.
+// Set puts other quirks in the place of those that the registry has, and begins to count for them anew. Without an argument it
+// behaves well from now on.
 func (s *RegistryServer) Set(quirks ...Quirk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +76,8 @@ func (s *RegistryServer) Set(quirks ...Quirk) {
 	}
 }
 
-// Push builds a stage, as [Image] does, and puts it into the registry: Push("app:1", s). That is not in Requests, and no quirk hinders it.
+// Push builds a stage, as [Image] does, and puts it into the registry: Push("app:1", s). That is not in Requests, and no quirk
+// hinders it.
 func (s *RegistryServer) Push(name string, target stage.Stage) *Built {
 	s.tb.Helper()
 	return s.PushWith(name, target, stagewright.Options{})
@@ -87,8 +90,8 @@ func (s *RegistryServer) PushWith(name string, target stage.Stage, o stagewright
 	return ImageWith(s.tb, target, o)
 }
 
-// Pull returns Checks of an image in the registry, of an index those of the image for this machine. That is not in Requests, and no quirk hinders
-// it. When there is no such image, the test ends.
+// Pull returns Checks of an image in the registry, of an index those of the image for this machine. That is not in Requests, and
+// no quirk hinders it. When there is no such image, the test ends.
 func (s *RegistryServer) Pull(name string) *Checks {
 	s.tb.Helper()
 	return s.pull(name, platform.Platform{})

@@ -45,7 +45,8 @@ func (s *RegistryServer) Requests() []Request {
 	return list
 }
 
-// Count returns how many of Requests have the method, or any when it is empty, and the text somewhere in their path: Count("GET", "/blobs/").
+// Count returns how many of Requests have the method, or any when it is empty, and the text somewhere in their path: Count("GET",
+// "/blobs/").
 func (s *RegistryServer) Count(method, text string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -126,7 +127,8 @@ func (c *counted) Read(p []byte) (int, error) {
 
 var errTruncated = errors.New("the answer is truncated")
 
-// watched is an answer that is counted, and perhaps cut off: the server closes a connection on which less was sent than announced.
+// watched is an answer that is counted, and perhaps cut off: the server closes a connection on which less was sent than
+// announced.
 type watched struct {
 	http.ResponseWriter
 	status      int

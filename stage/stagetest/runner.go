@@ -55,8 +55,8 @@ func (r *Recorder) CheckLimits(l sandbox.Limits) error {
 	return sandbox.CheckLimits(r.inner, l)
 }
 
-// Specs returns what was asked for, in the order in which it began, without the streams. The directories of a Root are those of the build: they may
-// be gone.
+// Specs returns what was asked for, in the order in which it began, without the streams. The directories of a Root are those of
+// the build: they may be gone.
 func (r *Recorder) Specs() []sandbox.Spec {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +67,8 @@ func (r *Recorder) Specs() []sandbox.Spec {
 	return list
 }
 
-// Commands returns the command lines of Specs: of a shell's ("/bin/sh -c …") what the shell is given, else the arguments with spaces between them.
+// Commands returns the command lines of Specs: of a shell's ("/bin/sh -c …") what the shell is given, else the arguments with
+// spaces between them.
 func (r *Recorder) Commands() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,9 +13,10 @@ import (
 	"github.com/stagewright/stagewright/stage/sandbox"
 )
 
-// Script is a sandbox.Runner that runs nothing: it has an answer for each command line, as [Recorder.Commands] writes it, and under "" one for all others.
-// A command that it has no answer for is an error. It works for everybody, without a sandbox; whether the command, its working directory or its user exist in the stage it does not look at,
-// and mounts and limits have no effect. It may be used by several builds at once, and must not be changed meanwhile.
+// Script is a sandbox.Runner that runs nothing: it has an answer for each command line, as [Recorder.Commands] writes it, and
+// under "" one for all others. A command that it has no answer for is an error. It works for everybody, without a sandbox;
+// whether the command, its working directory or its user exist in the stage it does not look at, and mounts and limits have no
+// effect. It may be used by several builds at once, and must not be changed meanwhile.
 //
 //	runner := stagetest.Script{
 //		"apk add curl": {Files: fstest.MapFS{"usr/bin/curl": {Data: []byte("curl"), Mode: 0o755}}},
@@ -27,8 +28,8 @@ type Script map[string]Answer
 type Answer struct {
 	// Stdout and Stderr are what it writes.
 	Stdout, Stderr string
-	// Files are put into the stage. They belong to 0:0 and have mode 0755 when they are executable, else 0644; new directories have 0755; symbolic links are
-	// kept. Nothing is written through a link that the stage has: name the place that it leads to.
+	// Files are put into the stage. They belong to 0:0 and have mode 0755 when they are executable, else 0644; new directories
+	// have 0755; symbolic links are kept. Nothing is written through a link that the stage has: name the place that it leads to.
 	Files fs.FS
 	// Code is the exit code.
 	Code int

@@ -11,12 +11,14 @@ import (
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
 
-// Shell returns a stage with /bin/sh and core commands (cat, cp, grep, ls, mkdir, sed, sort, tar, touch and some fifty others) on scratch, for Run steps in
-// tests that have no registry to take a base image from. They are one static program for this machine's architecture, compiled from Go
-// modules once and kept in the user's cache directory for all packages and processes; an image with it has its licences (all BSD-3-Clause or like
-// it). It is a shell for build scripts, without job control and signals, not all of POSIX.
+// Shell returns a stage with /bin/sh and core commands (cat, cp, grep, ls, mkdir, sed, sort, tar, touch and some fifty others) on
+// scratch, for Run steps in tests that have no registry to take a base image from. They are one static program for this machine's
+// architecture, compiled from Go modules once and kept in the user's cache directory for all packages and processes; an image
+// with it has its licences (all BSD-3-Clause or like it). It is a shell for build scripts, without job control and signals, not
+// all of POSIX.
 //
-// The first call on a machine takes tens of seconds, and needs the module proxy or a module cache. The test is skipped, with the reason, where there is no go command, and as by [NeedsSandbox].
+// The first call on a machine takes tens of seconds, and needs the module proxy or a module cache. The test is skipped, with the
+// reason, where there is no go command, and as by [NeedsSandbox].
 func Shell(tb testing.TB) stage.Stage {
 	tb.Helper()
 	NeedsSandbox(tb)

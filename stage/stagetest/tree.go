@@ -14,17 +14,19 @@ import (
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
-// WantTree wants the files to be those that a golden file lists, relative to the directory of the test's package. It has a line a file,
-// in the order of a walk:
+// WantTree wants the files to be those that a golden file lists, relative to the directory of the test's package. It has a line a
+// file, in the order of a walk:
 //
 //	drwxr-xr-x 0:0 /etc
 //	-rw-r--r-- 0:0 12 sha256:0f1e2d3c4b5a6978 /etc/app.conf
 //	Lrwxrwxrwx 0:0 /etc/link -> app.conf
 //
-// which is the mode as Go writes it, the owner, of a file its size in bytes and the beginning of its content's digest, the path, and where a link leads. A name with spaces
-// or with characters that do not print is quoted as in Go. Times, extended attributes and hard links are not in it.
+// which is the mode as Go writes it, the owner, of a file its size in bytes and the beginning of its content's digest, the path,
+// and where a link leads. A name with spaces or with characters that do not print is quoted as in Go. Times, extended attributes
+// and hard links are not in it.
 //
-// With further arguments only those paths and what is below them are listed. How the file is written is told in the package comment.
+// With further arguments only those paths and what is below them are listed. How the file is written is told in the package
+// comment.
 func (c *Checks) WantTree(golden string, under ...string) *Checks {
 	c.tb.Helper()
 	got := c.listing(under...)

@@ -60,8 +60,8 @@ func host(ref string) string {
 	return h
 }
 
-// onThisMachine reports whether "host:port" is a loopback address, where the registries of tests are. What comes from there and is gone with the test
-// has no place in the user's cache.
+// onThisMachine reports whether "host:port" is a loopback address, where the registries of tests are. What comes from there and
+// is gone with the test has no place in the user's cache.
 func onThisMachine(hostport string) bool {
 	h, _, err := net.SplitHostPort(hostport)
 	if err != nil {
