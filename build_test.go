@@ -120,7 +120,10 @@ func TestBaseImages(t *testing.T) {
 	}
 }
 
-func TestRunOnBaseImage(t *testing.T) {
+// shell returns a stage with /bin/sh and core commands. The test is skipped where no sandbox
+// works.
+func shell(t *testing.T) stage.Stage {
+	t.Helper()
 	if err := sandbox.Probe(t.Context(), namespaces.New(namespaces.Options{})); err != nil {
 		t.Skipf("no sandbox on this machine: %v", err)
 	}
@@ -132,10 +135,15 @@ func TestRunOnBaseImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return stage.Scratch(stage.As("shell")).CopyFrom(stage.FS(bin.Files()), ".", "/").Env("PATH", "/bin")
+}
+
+func TestRunOnBaseImage(t *testing.T) {
+	base := shell(t)
 	reg := newRegistry(t)
 	build := builder(t)
 	ref := reg.host + "/shell:1"
-	build(stage.Scratch().CopyFrom(stage.FS(bin.Files()), ".", "/").File("/data/a", "1").File("/data/b", "2").Remove("/data/a").Env("PATH", "/bin").Cmd("cat", "/greeting"),
+	build(base.File("/data/a", "1").File("/data/b", "2").Remove("/data/a").Cmd("cat", "/greeting"),
 		stagewright.Options{Sinks: []image.Sink{registry.Push(ref)}})
 	reg.gets.Store(0)
 	s := stage.From(ref, stage.As("app")).Run("ls /data > /list; echo hello > /greeting")

@@ -17,9 +17,6 @@ import (
 // locks of what it stands on only, and keys stand on digests: no two builds wait for each
 // other.
 func (s *session) alone(ctx context.Context, step *stage.Step, key cache.Key) (release func(), err error) {
-	if s.request.NoCache { // what the other build makes is not wanted
-		return func() {}, nil
-	}
 	lock, err := cache.Lock(ctx, s.opts.Store, cache.NewKey("alone", 1).Key("key", key).Sum(), func() {
 		s.emit(stage.Notice{Text: step.Text + ": waiting for another build that is doing the same"})
 	})
@@ -69,7 +66,7 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 	}
 	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
 		r := execution{by: -1}
-		o, err := shared(ctx, s, step, key, func() (*outcome, error) {
+		find := func() (*outcome, error) {
 			o, err := s.lookup(ctx, key)
 			switch {
 			case err != nil:
@@ -80,7 +77,8 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 				return nil, errWouldRun
 			}
 			return nil, nil
-		}, func() (*outcome, error) {
+		}
+		perform := func() (*outcome, error) {
 			r.by = step.ID
 			s.begin(step, &r.began)
 			o, err := do(ctx, d)
@@ -88,8 +86,13 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 				return nil, s.failed(ctx, step, r.began, err)
 			}
 			return o, save(ctx, s, key, o.record)
-		})
-		r.outcome = o
+		}
+		var err error
+		if s.request.NoCache && !s.planning { // what another build makes is not wanted
+			r.outcome, err = perform()
+		} else {
+			r.outcome, err = shared(ctx, s, step, key, find, perform)
+		}
 		return r, err
 	})
 	if err != nil {

@@ -189,11 +189,8 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step, bega
 		if err != nil {
 			return nil, "", err
 		}
-		status := stage.Ran
-		if base.known {
-			status = stage.Hit
-		}
-		return &outcome{record: record{Files: base.files, Bytes: base.bytes}}, status, nil
+		rec, status := base.read()
+		return &outcome{record: rec}, status, nil
 	}
 	parent, inputs, err := s.stands(ctx, d, step)
 	if err != nil {

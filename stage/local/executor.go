@@ -88,6 +88,8 @@ type Executor struct {
 	runs chan struct{} // slots of Run steps
 	memo *source.Memo
 
+	downloads chan struct{} // slots of base layers that are being read
+
 	runnable sync.Map // platform.Platforms of other machines whose programs were seen to run
 
 	mu        sync.Mutex
@@ -124,7 +126,7 @@ func New(o Options) (*Executor, error) {
 	if runs == 0 {
 		runs = maxRuns
 	}
-	e := &Executor{opts: o, runs: make(chan struct{}, runs)}
+	e := &Executor{opts: o, runs: make(chan struct{}, runs), downloads: make(chan struct{}, maxDownloads)}
 	if dir, ok := cache.Dir(o.Store); ok {
 		e.memo = source.OpenMemo(filepath.Join(dir, "memo"))
 	}

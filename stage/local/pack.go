@@ -15,8 +15,8 @@ import (
 )
 
 // A pack is a blob of the cache with the bytes of files that are nowhere else: those
-// that a copy took out of an archive, those that a function wrote. The bytes come first, back
-// to back, then for each file digest, offset and size in the order of the digests, then
+// that a copy took out of an archive, those that a function wrote, those of a base image. The
+// bytes come first, then for each file digest, offset and size in the order of the digests, then
 // the number of files, numbers as 8 bytes, big-endian.
 const (
 	packEntry = sha256.Size + 16
@@ -41,10 +41,10 @@ type span struct{ offset, size int64 }
 // counted, since only the end of the bytes says so.
 func (p *packWriter) add(r io.Reader) (d tree.Digest, size int64, err error) {
 	if p.w == nil {
-		if p.w, err = p.store.Create(p.ctx); err != nil {
+		if _, err := p.begin(); err != nil {
 			return d, 0, err
 		}
-		p.spans, p.sum, p.buf = map[tree.Digest]span{}, sha256.New(), make([]byte, 64<<10)
+		p.sum, p.buf = sha256.New(), make([]byte, 64<<10)
 	}
 	p.sum.Reset()
 	to := &sink{w: io.MultiWriter(p.w, p.sum), ctx: p.ctx}
@@ -59,6 +59,16 @@ func (p *packWriter) add(r io.Reader) (d tree.Digest, size int64, err error) {
 		p.spans[d] = span{at, size}
 	}
 	return d, size, nil
+}
+
+// begin starts the pack for bytes that the caller writes itself, and tells of in spans.
+func (p *packWriter) begin() (io.Writer, error) {
+	w, err := p.store.Create(p.ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.w, p.spans = w, map[tree.Digest]span{}
+	return &sink{w: w, ctx: p.ctx}, nil
 }
 
 // commit ends the pack and returns its digest, zero when it has no file.
@@ -109,6 +119,9 @@ func (s *session) openPacked(ctx context.Context, pack cache.Digest, want tree.D
 		}{io.NewSectionReader(blob, at.offset, at.size), blob},
 		sum: sha256.New(), want: want,
 		differs: func(got cache.Digest) error {
+			if store, ok := s.opts.Store.(cache.Dropper); ok {
+				_ = store.Drop(ctx, pack) // the next build makes it again
+			}
 			return &cache.CorruptError{Want: cache.Digest(want), Got: got, Where: "pack"}
 		},
 	}, nil

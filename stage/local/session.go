@@ -48,6 +48,7 @@ type session struct {
 
 	closing sync.Mutex
 	lease   io.Closer // nil after close
+	plains  []*plainTar
 	release func() error
 }
 
@@ -64,6 +65,7 @@ const (
 	kindChanges                // the compressed layer of changes that several steps can have made: one copy for two platforms
 	kindImageLayer             // the same, demanded beside others
 	kindBase                   // the layers of a base image, indexed
+	kindBaseLayer              // one of them
 	kindExecute                // one execution of a content key
 	kindImage                  // the image of a target, by its place in Graph.Targets
 	kindRecompress             // a layer of a base image in the form that Options.Compression asks for
@@ -236,6 +238,9 @@ func (s *session) close() error {
 	}
 	if s.sources != nil {
 		err = errors.Join(err, s.sources.close())
+	}
+	for _, p := range s.plains {
+		p.close()
 	}
 	return errors.Join(err, s.release())
 }
