@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -283,5 +285,47 @@ func TestCloseWaits(t *testing.T) {
 		if w := <-c; w.Code != http.StatusServiceUnavailable {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
+	}
+}
+
+// TestEveryArtifactIsReleased once, whatever clients do: they ask for tags, digests and blobs side by side and go away at any time.
+func TestEveryArtifactIsReleased(t *testing.T) {
+	var opens imagetest.Opens
+	images := make([]v1.Image, 5)
+	for n := range images {
+		images[n] = imagetest.Image(t, &opens, fmt.Sprint(n))
+	}
+	var calls, released sync.WaitGroup
+	var given, freed atomic.Int64
+	h := New(Options{Keep: 3, Parallel: 2, Source: func(ctx context.Context, repo, reference string) (image.Artifact, error) {
+		n := given.Add(1)
+		released.Add(1)
+		context.AfterFunc(ctx, func() { freed.Add(1); released.Done() })
+		runtime.Gosched()
+		return image.Artifact{Image: images[n%5]}, nil
+	}})
+	for worker := range 8 {
+		calls.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 200 {
+				ctx, leave := context.WithCancel(t.Context())
+				img := images[random.IntN(5)]
+				m, _ := img.Manifest()
+				digest, _ := img.Digest()
+				path := []string{"manifests/1", "manifests/2", "manifests/" + digest.String(), "blobs/" + m.Layers[0].Digest.String(), "tags/list"}[random.IntN(5)]
+				done := request(ctx, h, "GET", "/v2/app/"+path)
+				if random.IntN(3) == 0 {
+					leave()
+				}
+				<-done
+				leave()
+			}
+		})
+	}
+	calls.Wait()
+	h.Close()
+	released.Wait() // hangs when one is not
+	if len(h.held) != 0 || len(h.flights) != 0 || given.Load() != freed.Load() {
+		t.Errorf("%d held, %d under way, %d given, %d released", len(h.held), len(h.flights), given.Load(), freed.Load())
 	}
 }
