@@ -15,11 +15,12 @@
 //
 // # Guarantees
 //
-//   - The wanted names are given when the whole image is there. A failure leaves the daemon's images and names as they were; layers that
-//     arrived before stay with the daemon, which uses or removes them.
+//   - The wanted names are given when the whole image is there. A failure before leaves the daemon's images and names as they were; layers
+//     that arrived stay with the daemon, which uses or removes them. A daemon that refuses one of several names has those before it.
 //   - The temporary name of a pull is removed, also after a failure.
 //   - Layers are verified while they are sent, and what arrived under a name is the image that was given.
-//   - When the context ends, so does the request or the program.
+//   - When the context ends, so does the request or the program. A daemon that is asked for an answer at once gets a minute; one that loads
+//     or pulls gets until then.
 //
 // # Limits
 //

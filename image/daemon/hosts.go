@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,9 @@ func (o Options) hosts(f flavour) []string {
 	if h := env(f.variable); h != "" {
 		return []string{h}
 	}
+	if runtime.GOOS == "windows" { // where Docker Desktop listens when it is told to; named pipes cannot be used
+		return []string{"tcp://127.0.0.1:2375"}
+	}
 	own := env("XDG_RUNTIME_DIR")
 	if uid := os.Getuid(); own == "" && uid > 0 {
 		own = "/run/user/" + strconv.Itoa(uid) // where systemd has it
@@ -139,7 +143,9 @@ func parseHost(host string) (address, error) {
 			return address{}, fmt.Errorf("%q needs a host and a port, like tcp://127.0.0.1:2375", host)
 		}
 		return address{"tcp", rest}, nil
-	case scheme == "ssh" || scheme == "https" || scheme == "npipe":
+	case scheme == "npipe":
+		return address{}, fmt.Errorf("%q is a named pipe, which cannot be used; let Docker Desktop listen on tcp://127.0.0.1:2375 and give that", host)
+	case scheme == "ssh" || scheme == "https":
 		return address{}, fmt.Errorf("%s addresses cannot be used; forward the socket (`ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`) and give unix:///tmp/docker.sock", scheme)
 	}
 	return address{}, fmt.Errorf("%q is no address of a daemon; write unix:///var/run/docker.sock or tcp://127.0.0.1:2375", host)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +83,7 @@ func (d *delivery) pull(ctx context.Context) (err error) {
 
 // offered is the image of a delivery, served on the loopback address.
 type offered struct {
-	repo    string // "127.0.0.1:4711/stagewright/0123456789abcdef0123456789abcdef"
+	repo    string // "127.0.0.1:4711/stagewright/4pidyyvbswl7mjdoee4mqmqoxt"
 	handler *serve.Handler
 	server  *http.Server
 
@@ -96,15 +95,11 @@ type offered struct {
 }
 
 func (d *delivery) offer() (*offered, error) {
-	secret := make([]byte, 16) // other users of this machine can connect, and must not find the image
-	if _, err := rand.Read(secret); err != nil {
-		return nil, err
-	}
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	path := "stagewright/" + hex.EncodeToString(secret)
+	path := "stagewright/" + strings.ToLower(rand.Text()) // other users of this machine can connect, and must not find the image
 	o := &offered{repo: l.Addr().String() + "/" + path, tell: d.tell, bytes: map[string]int64{}}
 	o.handler, err = serve.ImagesWith(serve.Options{Sent: o.progress, Failed: o.fail}, map[string]image.Artifact{path: {Image: d.image}})
 	if err != nil {
