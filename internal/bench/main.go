@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -61,6 +62,20 @@ func run(ctx context.Context, o options) (missed int, err error) {
 		}
 		return 0, nil
 	}
+	var todo []workload
+	for _, w := range workloads() {
+		if wanted.MatchString(w.name) {
+			todo = append(todo, w)
+		}
+	}
+	switch {
+	case len(todo) == 0:
+		return 0, fmt.Errorf("no workload matches %q; -list names them", o.only)
+	case o.runs < 1:
+		return 0, fmt.Errorf("-n %d; want at least 1", o.runs)
+	case os.Geteuid() != 0 && !o.alone:
+		return 0, errors.New("BuildKit's daemon needs root; -alone runs stagewright without it")
+	}
 	if o.dir == "" {
 		if o.dir, err = os.MkdirTemp("", "stagewright-bench"); err != nil {
 			return 0, err
@@ -75,10 +90,7 @@ func run(ctx context.Context, o options) (missed int, err error) {
 	}
 	defer b.close()
 	found := &report{Machine: thisMachine(o.dir)}
-	for _, w := range workloads() {
-		if !wanted.MatchString(w.name) {
-			continue
-		}
+	for _, w := range todo {
 		rows, err := b.run(ctx, w, o.runs)
 		if err != nil {
 			return 0, err
