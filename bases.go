@@ -25,6 +25,14 @@ type bases struct {
 
 	mu     sync.Mutex
 	images map[imageKey]v1.Image
+	tags   map[string]*tag // by reference as written
+}
+
+// tag is what a reference was when it was asked for first. The platforms of a build get
+// the same answer, even if the tag moves meanwhile, and it is asked for once.
+type tag struct {
+	mu     sync.Mutex
+	pinned string // empty before the first answer
 }
 
 type imageKey struct {
@@ -33,7 +41,7 @@ type imageKey struct {
 }
 
 func newBases(o registry.Options) *bases {
-	return &bases{client: registry.NewClient(o), images: map[imageKey]v1.Image{}}
+	return &bases{client: registry.NewClient(o), images: map[imageKey]v1.Image{}, tags: map[string]*tag{}}
 }
 
 func (b *bases) Resolve(ctx context.Context, ref string, p platform.Platform) (stage.BaseImage, error) {
@@ -68,8 +76,32 @@ func (b *bases) find(ctx context.Context, ref string, p platform.Platform) (name
 	if rest, ok := strings.CutPrefix(ref, layoutPrefix); ok {
 		return findInLayout(ctx, rest, p)
 	}
+	pinned, r, err := b.first(ctx, ref, p)
+	if err == nil && r.Image == nil {
+		r, err = b.client.Resolve(ctx, pinned, p)
+	}
+	return pinned, r.Digest, r.Image, err
+}
+
+// first resolves a reference that nobody has asked for, or tells what it was.
+func (b *bases) first(ctx context.Context, ref string, p platform.Platform) (string, registry.Resolved, error) {
+	b.mu.Lock()
+	t := b.tags[ref]
+	if t == nil {
+		t = new(tag)
+		b.tags[ref] = t
+	}
+	b.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pinned != "" {
+		return t.pinned, registry.Resolved{}, nil
+	}
 	r, err := b.client.Resolve(ctx, ref, p)
-	return r.Ref, r.Digest, r.Image, err
+	if err == nil {
+		t.pinned = r.Ref
+	}
+	return r.Ref, r, err
 }
 
 // layoutPrefix begins the references of images in OCI layouts, as in Docker:

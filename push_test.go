@@ -145,3 +145,24 @@ func TestPushOnABaseOfTheRegistry(t *testing.T) {
 		}
 	}
 }
+
+// TestTagsAreAskedForOnce: every platform of a build has the same index, and nobody asks twice what a tag is.
+func TestTagsAreAskedForOnce(t *testing.T) {
+	reg := newListed(t)
+	base := reg.host + "/base:1"
+	two := platform.MustParseSet("linux/amd64,linux/arm64")
+	build := func(s stage.Stage, sinks ...image.Sink) {
+		t.Helper()
+		res, err := stagewright.Build(t.Context(), s, stagewright.Options{Store: cache.NewMemory(), Sinks: sinks, Platforms: two})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Close()
+	}
+	build(stage.Scratch().File("/f", "x"), registry.Push(base))
+	reg.take()
+	build(stage.From(base).Label("a", "b").CopyFrom(stage.Image(base), "/f", "/g"))
+	if requests := reg.take(); counted(requests, "GET /v2/base/manifests/1") != 1 || counted(requests, "GET /v2/base/manifests/") != 3 {
+		t.Errorf("requests:\n%s", strings.Join(requests, "\n"))
+	}
+}

@@ -191,6 +191,10 @@ func (r *repo) head(ctx context.Context, ref string) (v1.Hash, error) {
 	if hasStatus(err, http.StatusNotFound, http.StatusForbidden) {
 		return v1.Hash{}, nil
 	}
+	if hasStatus(err, http.StatusUnauthorized) {
+		_, _, err = r.manifest(ctx, ref) // the answer to HEAD has no words
+		return v1.Hash{}, err
+	}
 	if err != nil {
 		return v1.Hash{}, err
 	}

@@ -72,7 +72,7 @@ func TestWhoWasLoggedIn(t *testing.T) {
 			func() error { _, err := registry.NewClient(o).Resolve(t.Context(), s.host+"/app", amd64); return err }(),
 		} {
 			var re *registry.Error
-			if !errors.As(err, &re) || re.Login != want || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+			if !errors.As(err, &re) || re.Login != want || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "go away") || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%s: error %v", want, err)
 			}
 		}
