@@ -23,7 +23,24 @@ type Built struct {
 
 	tb       testing.TB
 	inMemory bool // nothing was cached before it
-	close    func() error
+	handle   *handle
+}
+
+// handle is what the end of a test needs of a build. The test may have forgotten the rest long before.
+type handle struct {
+	mu  sync.Mutex
+	res *stagewright.Result // nil when it is closed
+}
+
+func (h *handle) close() error {
+	h.mu.Lock()
+	res := h.res
+	h.res = nil
+	h.mu.Unlock()
+	if res == nil {
+		return nil
+	}
+	return res.Close()
 }
 
 // Image builds a stage for this machine. When that fails, the test does: with every mistake of the stages, and with what the
@@ -52,16 +69,25 @@ func ImageWith(tb testing.TB, target stage.Stage, o stagewright.Options) *Built 
 	}
 	b.Result = res
 	b.Checks = b.checks(0)
-	b.close = sync.OnceValue(res.Close)
-	tb.Cleanup(func() {
-		if err := b.Close(); err != nil {
+	b.handle = &handle{res: res}
+	did := ""
+	if p.ranCommand() { // whose output may explain what the test finds
+		did = p.String()
+	}
+	tb.Cleanup(atEnd(tb, target, b.handle, did))
+	return b
+}
+
+// atEnd is what is done when the test has ended. It keeps nothing else alive.
+func atEnd(tb testing.TB, target stage.Stage, h *handle, did string) func() {
+	return func() {
+		if err := h.close(); err != nil {
 			tb.Errorf("stagetest: closing %s: %v", target, err)
 		}
-		if did := p.String(); tb.Failed() && p.ranCommand() {
+		if did != "" && tb.Failed() {
 			tb.Logf("stagetest: the test has failed; what the build of %s did:\n%s", target, did)
 		}
-	})
-	return b
+	}
 }
 
 // For returns the Checks of the image for a platform, "linux/arm64".
@@ -97,8 +123,9 @@ func (b *Built) checks(output int) *Checks {
 	})
 }
 
-// Close ends the use of the image before the test's end, in a test that makes thousands. A second call does nothing.
-func (b *Built) Close() error { return b.close() }
+// Close releases the image before the test's end: in a test that makes thousands, which then are no more than garbage. A second
+// call does nothing.
+func (b *Built) Close() error { return b.handle.close() }
 
 // mistakes puts several errors below each other.
 func mistakes(err error) string {
@@ -134,7 +161,7 @@ func (p *progress) watch(next func(stage.Event)) func(stage.Event) {
 	}
 }
 
-// ranCommand reports whether a Run step was executed, whose output may explain what a test finds.
+// ranCommand reports whether a Run step was executed.
 func (p *progress) ranCommand() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -213,6 +213,22 @@ func TestNoGrowth(t *testing.T) {
 	}
 }
 
+// One test can make thousands when it closes them.
+func TestClosedIsGarbage(t *testing.T) {
+	app := stage.Scratch().Copy(".", "/").Cmd("/app")
+	before := measure(t)
+	const n = 500
+	for range n {
+		if err := stagetest.ImageWith(t, app, threeFiles).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := measure(t)
+	if each := (after.heap - before.heap) / n; each > 2<<10 {
+		t.Errorf("a closed image keeps %d bytes", each)
+	}
+}
+
 type usage struct {
 	heap              int64
 	goroutines, files int
