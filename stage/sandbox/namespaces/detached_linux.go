@@ -1,10 +1,10 @@
 package namespaces
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,100 +16,75 @@ import (
 // namespace for the sake of binfmt_misc alone. What such a sandbox mounts itself would read and leave overlay's
 // marks as user.overlay.*, as an ordinary user's does, and not as trusted.overlay.*, as the caller's other
 // sandboxes do on the same directories. All calls are of Linux 6.7 or older, which a binfmt_misc of one's own needs anyway.
-func detachedRoot(r *sandbox.Root, initial, volatile bool) (_ *os.File, err error) {
-	d := &detached{}
-	defer d.close()
-	lowers, upper, work := d.open(r.Lowers), r.Upper, r.Work
+func detachedRoot(r *sandbox.Root, initial, volatile bool) (*os.File, error) {
+	lowers, upper, work := r.Lowers, r.Upper, r.Work
 	if len(r.Lowers) == 0 || r.Upper == "" {
-		scratch, err := d.scratch(r)
+		f, err := scratch(r)
 		if err != nil {
 			return nil, err
 		}
+		defer f.Close() // the overlay keeps what it needs
+		in := fmt.Sprintf("/proc/self/fd/%d/", f.Fd())
 		if len(r.Lowers) == 0 {
-			lowers = []string{scratch + "/lower"}
+			lowers = []string{in + "lower"}
 		}
 		if r.Upper == "" {
-			upper, work = scratch+"/upper", scratch+"/work"
+			upper, work = in+"upper", in+"work"
 		}
 	}
-	over := d.open([]string{upper, work})
-	if d.err != nil {
-		return nil, d.err
-	}
-	options := [][2]string{{"upperdir", over[0]}, {"workdir", over[1]}, {"index", "off"}, {"xino", "off"}}
+	options := []option{{name: "upperdir", dir: upper}, {name: "workdir", dir: work}, {name: "index", value: "off"}, {name: "xino", value: "off"}}
 	for _, l := range lowers {
-		options = append(options, [2]string{"lowerdir+", l})
+		options = append(options, option{name: "lowerdir+", dir: l})
 	}
 	if initial {
-		options = append(options, [2]string{"redirect_dir", "off"}, [2]string{"metacopy", "off"})
+		options = append(options, option{name: "redirect_dir", value: "off"}, option{name: "metacopy", value: "off"})
 	} else {
-		options = append(options, [2]string{"userxattr", ""})
+		options = append(options, option{name: "userxattr"})
 	}
 	if volatile {
-		options = append(options, [2]string{"volatile", ""})
+		options = append(options, option{name: "volatile"})
 	}
 	return newMount("overlay", options)
 }
 
-// detached is what is open while a root is put together.
-type detached struct {
-	files []*os.File
-	err   error
-}
-
-func (d *detached) close() {
-	for _, f := range d.files {
-		_ = f.Close()
-	}
-}
-
-// open opens directories and returns short paths of them, which have no characters to escape.
-func (d *detached) open(dirs []string) []string {
-	var out []string
-	for _, dir := range dirs {
-		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			d.err = errors.Join(d.err, fmt.Errorf("sandbox: open %s: %w", dir, err))
-			continue
-		}
-		d.files = append(d.files, os.NewFile(uintptr(fd), dir))
-		out = append(out, "/proc/self/fd/"+strconv.Itoa(fd))
-	}
-	return out
-}
-
 // scratch makes directories in memory for what a root lacks. A read-only root's own metadata is
 // that of its upper directory, so it is copied from the topmost lower.
-func (d *detached) scratch(r *sandbox.Root) (string, error) {
-	f, err := newMount("tmpfs", [][2]string{{"mode", "0755"}})
+func scratch(r *sandbox.Root) (_ *os.File, err error) {
+	f, err := newMount("tmpfs", []option{{name: "mode", value: "0755"}})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	d.files = append(d.files, f)
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
 	at := int(f.Fd())
 	for _, name := range []string{"lower", "upper", "work"} {
 		if err := unix.Mkdirat(at, name, 0o755); err != nil {
-			return "", fmt.Errorf("sandbox: make a directory in memory: %w", err)
+			return nil, fmt.Errorf("sandbox: make a directory in memory: %w", err)
 		}
 	}
-	if len(r.Lowers) > 0 {
-		var st unix.Stat_t
-		err := unix.Stat(r.Lowers[0], &st)
-		if err == nil {
-			err = unix.Fchownat(at, "upper", int(st.Uid), int(st.Gid), 0)
-		}
-		if err == nil {
-			err = unix.Fchmodat(at, "upper", st.Mode&0o7777, 0)
-		}
-		if err != nil {
-			return "", fmt.Errorf("sandbox: make the root like %s: %w", r.Lowers[0], err)
-		}
+	if len(r.Lowers) == 0 {
+		return f, nil
 	}
-	return "/proc/self/fd/" + strconv.Itoa(at), nil
+	var st unix.Stat_t
+	if err := unix.Stat(r.Lowers[0], &st); err != nil {
+		return nil, fmt.Errorf("sandbox: look at %s: %w", r.Lowers[0], err)
+	}
+	// An id that this user namespace does not map cannot be given; it shows as the overflow id either way.
+	_ = unix.Fchownat(at, "upper", int(st.Uid), int(st.Gid), 0)
+	if err := unix.Fchmodat(at, "upper", st.Mode&0o7777, 0); err != nil {
+		return nil, fmt.Errorf("sandbox: make the root like %s: %w", r.Lowers[0], err)
+	}
+	return f, nil
 }
 
-// newMount makes a mount that is attached nowhere, with options as name and value.
-func newMount(fs string, options [][2]string) (*os.File, error) {
+// option is one of a mount: a flag, a value, or a directory.
+type option struct{ name, value, dir string }
+
+// newMount makes a mount that is attached nowhere.
+func newMount(fs string, options []option) (*os.File, error) {
 	failed := func(op string, err error) (*os.File, error) {
 		return nil, &sandbox.UnavailableError{Cause: "the kernel refuses " + fs + " (" + op + ")", Err: err,
 			Fix: "put the cache directory on a local filesystem such as ext4, xfs or tmpfs; or register the emulator for the whole machine"}
@@ -120,13 +95,8 @@ func newMount(fs string, options [][2]string) (*os.File, error) {
 	}
 	defer unix.Close(fd)
 	for _, o := range options {
-		if o[1] == "" {
-			err = unix.FsconfigSetFlag(fd, o[0])
-		} else {
-			err = unix.FsconfigSetString(fd, o[0], o[1])
-		}
-		if err != nil {
-			return failed(o[0], err)
+		if err := o.set(fd); err != nil {
+			return failed(strings.TrimSpace(o.name+" "+o.dir), err)
 		}
 	}
 	if err := unix.FsconfigCreate(fd); err != nil {
@@ -137,4 +107,22 @@ func newMount(fs string, options [][2]string) (*os.File, error) {
 		return failed("fsmount", err)
 	}
 	return os.NewFile(uintptr(mnt), fs), nil
+}
+
+// set gives the option to a mount in the making. A directory is named by a descriptor, since a value has 255
+// bytes at most and characters to escape; the kernel looks it up at once.
+func (o option) set(fd int) error {
+	value := o.value
+	if o.dir != "" {
+		dir, err := unix.Open(o.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		value = "/proc/self/fd/" + strconv.Itoa(dir)
+	}
+	if value == "" {
+		return unix.FsconfigSetFlag(fd, o.name)
+	}
+	return unix.FsconfigSetString(fd, o.name, value)
 }
