@@ -13,7 +13,7 @@ type CompressionFormat uint8
 
 const (
 	Gzip         CompressionFormat = iota // every registry and runtime reads it
-	Zstd                                  // smaller and faster to unpack; Docker's media types have no name for it
+	Zstd                                  // smaller and faster to unpack; Docker reads it since version 23, and Docker's media types have no name for it
 	Uncompressed                          // the tar as it is
 )
 

@@ -40,6 +40,9 @@ func (o Options) platform() platform.Platform {
 //
 // docker load takes one image. Of an index, that for this machine is written; see [DockerWith] for another, and [OCI] for all.
 //
+// Layers are written in the form that they have: one that is compressed with zstd is read by podman, skopeo, containerd and Docker since
+// version 23.
+//
 // This and the other sinks of the package are [image.Reporter]s.
 func Docker(path string, refs ...string) image.Sink { return DockerWith(path, Options{}, refs...) }
 
