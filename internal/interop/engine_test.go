@@ -39,7 +39,7 @@ func check(t *testing.T, e engine, medium, ref, pulled string, b *variant, want 
 	sameFiles(t, fmt.Sprintf("%s, %s, %s", e, medium, arch), files, got)
 	what := []string{"digest", "config", "files"}
 	if canRun(t, arch) {
-		sameProcess(t, e, want, e.start(t, ref, arch))
+		sameProcess(t, e.String(), want, e.start(t, ref, arch))
 		what = append(what, "run")
 	}
 	e.remove(t, ref)
@@ -47,27 +47,27 @@ func check(t *testing.T, e engine, medium, ref, pulled string, b *variant, want 
 }
 
 // sameProcess compares what the image's program found with the configuration.
-func sameProcess(t *testing.T, e engine, want builtImage, output string) {
+func sameProcess(t *testing.T, who string, want builtImage, output string) {
 	t.Helper()
 	var got listing.Process
 	if err := json.Unmarshal([]byte(output), &got); err != nil {
-		t.Fatalf("%s: the program wrote %q: %v", e, output, err)
+		t.Fatalf("%s: the program wrote %q: %v", who, output, err)
 	}
 	c := want.file.Config
-	equal(t, e.String()+": the program's arguments", c.Cmd, got.Args)
-	equal(t, e.String()+": its platform", want.platform.String(), got.Platform)
-	equal(t, e.String()+": its user", "1000:1001", got.User)
-	equal(t, e.String()+": its directory", c.WorkingDir, got.Dir)
+	equal(t, who+": the program's arguments", c.Cmd, got.Args)
+	equal(t, who+": its platform", want.platform.String(), got.Platform)
+	equal(t, who+": its user", "1000:1001", got.User)
+	equal(t, who+": its directory", c.WorkingDir, got.Dir)
 	added := []string{"HOSTNAME=", "HOME=", "TERM=", "container="}
 	env := slices.DeleteFunc(got.Env, func(v string) bool {
 		return slices.ContainsFunc(added, func(name string) bool { return strings.HasPrefix(v, name) })
 	})
 	slices.Sort(env)
-	equal(t, e.String()+": its environment", slices.Sorted(slices.Values(c.Env)), env)
+	equal(t, who+": its environment", slices.Sorted(slices.Values(c.Env)), env)
 	if !strings.HasPrefix(got.Setuid, "0 ") {
-		t.Errorf("%s: a setuid program of root has user and capabilities %q", e, got.Setuid)
+		t.Errorf("%s: a setuid program of root has user and capabilities %q", who, got.Setuid)
 	}
-	equal(t, e.String()+": user and capabilities of a program with cap_net_bind_service", "1000 0000000000000400", got.Capable)
+	equal(t, who+": user and capabilities of a program with cap_net_bind_service", "1000 0000000000000400", got.Capable)
 }
 
 // tree reads what the probe listed.

@@ -15,10 +15,10 @@ var engines = map[string]struct {
 	start    func(t *testing.T) engine
 	variants []string
 }{
-	"docker":     {func(t *testing.T) engine { return startDocker(t) }, []string{"grouped", "docker"}},
-	"podman":     {func(t *testing.T) engine { return newPodman(t, "overlay") }, []string{"grouped", "docker"}},
+	"docker":     {func(t *testing.T) engine { return startDocker(t) }, []string{"grouped", "docker", "tar"}},
+	"podman":     {func(t *testing.T) engine { return newPodman(t, "overlay") }, []string{"grouped", "docker", "zstd", "tar"}},
 	"podman-vfs": {func(t *testing.T) engine { return newPodman(t, "vfs") }, []string{"deep"}},
-	"containerd": {func(t *testing.T) engine { return startContainerd(t) }, []string{"grouped", "docker", "deep"}},
+	"containerd": {func(t *testing.T) engine { return startContainerd(t) }, []string{"grouped", "docker", "deep", "zstd", "tar"}},
 }
 
 // eachEngine runs a test for the engines and the variants that they take: of one on both platforms, of the others on amd64. Engines work side

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	gcrlayout "github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
@@ -43,7 +44,7 @@ func skopeoReads(t *testing.T, medium, ref string, b *variant, options ...string
 }
 
 func TestLayout(t *testing.T) {
-	for _, b := range ociFixtures(t) {
+	for _, b := range only(fixtures(t), "grouped", "deep", "zstd", "tar") {
 		t.Run(b.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "oci")
 			write(t, layout.Dir(path, "app:1.0", "other"), b.artifact)
@@ -51,16 +52,29 @@ func TestLayout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := validate.Index(index); err != nil {
-				t.Error(err)
-			}
-			compared(t, "OCI layout", "go-containerregistry validate", b.name, "digest", "config", "layers")
+			validates(t, "OCI layout", b, index)
 			skopeoReads(t, "OCI layout", "oci:"+path+":1.0", b)
 			for _, i := range b.images {
-				umociUnpacks(t, b, i)
+				if b.name != "zstd" { // newer than Debian's umoci
+					umociUnpacks(t, b, i)
+				}
 			}
 		})
 	}
+}
+
+// validates has go-containerregistry compare everything with everything. It takes every layer for gzip, so of others only the descriptors.
+func validates(t *testing.T, medium string, b *variant, index v1.ImageIndex) {
+	t.Helper()
+	var options []validate.Option
+	what := []string{"digest", "config", "layers"}
+	if b.name == "zstd" || b.name == "tar" {
+		options, what = append(options, validate.Fast), what[:2]
+	}
+	if err := validate.Index(index, options...); err != nil {
+		t.Error(err)
+	}
+	compared(t, medium, "go-containerregistry validate", b.name, what...)
 }
 
 // umociUnpacks has umoci unpack one image: of an index it would not know which one is wanted.
@@ -81,7 +95,7 @@ func umociUnpacks(t *testing.T, b *variant, i builtImage) {
 }
 
 func TestOCIArchive(t *testing.T) {
-	for _, b := range ociFixtures(t) {
+	for _, b := range only(fixtures(t), "grouped", "deep", "zstd", "tar") {
 		t.Run(b.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "app.tar")
 			write(t, archive.OCI(path, "app:1.0"), b.artifact)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -99,20 +100,36 @@ func (b *bench) stop() error {
 	return errors.Join(errs...)
 }
 
-// variant is one form of the fixture.
+// forms are what the fixture is built as. "grouped" has a number of layers that every engine takes, "deep" one for each step; the others are
+// grouped and differ in how they are stored.
+var forms = []struct {
+	name        string
+	grouped     bool
+	media       image.MediaTypes
+	compression image.Compression
+}{
+	{name: "grouped", grouped: true},
+	{name: "deep"},
+	{name: "docker", grouped: true, media: image.Docker},
+	{name: "zstd", grouped: true, compression: image.Compression{Format: image.Zstd, Force: true}},
+	{name: "tar", grouped: true, compression: image.Compression{Format: image.Uncompressed, Force: true}},
+}
+
+// variant is a form, built.
 type variant struct {
-	name string
+	name   string
+	result *stagewright.Result
 	*built
 }
 
-// fixtures builds the forms of the fixture, once: "grouped" has a number of layers that every engine takes, "deep" one for each step, "docker" is
-// grouped with Docker's media types.
+// fixtures builds the forms of the fixture, once.
 func fixtures(t *testing.T) []*variant {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("it takes root to unpack files of several owners, and to start engines")
 	}
 	tool(t, "busybox", "busybox-static")
+	tool(t, "qemu-aarch64-static", "qemu-user-static")
 	shared.build.Do(func() {
 		base := filepath.Join(shared.dir, "base")
 		writeBase(t, base)
@@ -120,30 +137,37 @@ func fixtures(t *testing.T) []*variant {
 		for _, p := range platforms {
 			probes[p.Architecture] = compileProbe(t, p.Architecture, probePath(p.Architecture))
 		}
-		build := func(grouped bool, media image.MediaTypes) *built {
-			res, err := stagewright.Build(t.Context(), fixture("oci-layout://"+base+":base", probes, grouped), stagewright.Options{
-				Platforms: platforms, CacheDir: filepath.Join(shared.dir, "cache"), MediaTypes: media,
+		for _, f := range forms {
+			res, err := stagewright.Build(t.Context(), fixture("oci-layout://"+base+":base", probes, f.grouped), stagewright.Options{
+				Platforms: platforms, CacheDir: filepath.Join(shared.dir, "cache"), MediaTypes: f.media, Compression: f.compression,
+				Emulators: map[string]string{"arm64": emulator(t)},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			shared.atEnd(res.Close)
-			return describe(t, res)
-		}
-		shared.variants = []*variant{
-			{"grouped", build(true, image.OCI)}, {"deep", build(false, image.OCI)}, {"docker", build(true, image.Docker)},
+			shared.variants = append(shared.variants, &variant{f.name, res, describe(t, res)})
 		}
 	})
-	if shared.variants == nil {
+	if len(shared.variants) != len(forms) {
 		t.Fatal("the fixture was not built; see the first test")
 	}
 	return shared.variants
 }
 
-// ociFixtures are those with OCI's media types: skopeo and umoci find no others in an OCI layout.
-func ociFixtures(t *testing.T) []*variant {
+// only picks variants.
+func only(all []*variant, names ...string) []*variant {
+	return slices.DeleteFunc(slices.Clone(all), func(v *variant) bool { return !slices.Contains(names, v.name) })
+}
+
+// emulator is the program that runs arm64 programs here.
+func emulator(t *testing.T) string {
 	t.Helper()
-	return slices.DeleteFunc(slices.Clone(fixtures(t)), func(v *variant) bool { return v.name == "docker" })
+	path, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // probePath is the compiled probe on this machine.

@@ -2,6 +2,8 @@
 //
 //	probe self ARG...   the process: user, directory, arguments, environment, what setuid and file capabilities do
 //	probe list DIR      the files below DIR
+//	probe write FILE    writes what it was compiled for to FILE
+//	probe identity      effective user and capabilities
 //
 // It is static, so that it runs in an image without anything else, and on this machine's kernel in an image for another architecture.
 package main
@@ -45,6 +47,11 @@ func run(args []string) error {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(tree)
+	case "write":
+		if len(args) != 2 {
+			return fmt.Errorf("usage: probe write FILE")
+		}
+		return os.WriteFile(args[1], []byte(runtime.GOARCH+"\n"), 0o640)
 	case "identity":
 		_, err := fmt.Printf("%d %s", os.Geteuid(), capabilities())
 		return err
