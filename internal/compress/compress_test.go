@@ -179,7 +179,8 @@ func TestEncodersForget(t *testing.T) {
 		case 2:
 			blocks[i] = make([]byte, 1+r.IntN(300_000))
 			for at := range blocks[i] {
-				blocks[i][at] = byte(r.Uint32()) & byte(r.Uint32())
+				one, other := r.Uint32(), r.Uint32()
+				blocks[i][at] = byte(one & other)
 			}
 		}
 	}

@@ -194,6 +194,22 @@ func (c *Checks) WantLabel(key, value string) *Checks {
 	return c
 }
 
+// WantAnnotation wants an annotation of the image's manifest to have a value.
+func (c *Checks) WantAnnotation(key, value string) *Checks {
+	c.tb.Helper()
+	m, err := c.img.Manifest()
+	if err != nil {
+		c.fatal("the manifest", err)
+	}
+	got, ok := m.Annotations[key]
+	if !ok {
+		c.tb.Errorf("stagetest: there is no annotation %s; the annotations are %q", key, m.Annotations)
+		return c
+	}
+	c.diff("the annotation "+key, value, got)
+	return c
+}
+
 // WantPorts wants exactly these ports to be exposed: "8080/tcp".
 func (c *Checks) WantPorts(ports ...string) *Checks {
 	c.tb.Helper()

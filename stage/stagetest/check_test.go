@@ -1,7 +1,9 @@
 package stagetest_test
 
 import (
+	"context"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
 	"github.com/stagewright/stagewright/stage/stagetest"
 )
 
@@ -34,7 +37,7 @@ func sample(t testing.TB) *stagetest.Built {
 		File("/empty", "").
 		Remove("/etc/passwd").
 		Env("MODE", "fast").Label("who", "me").User("7:8").Workdir("/bin").ExposeSpec("80", "53/udp").Entrypoint("/bin/app").Cmd("-v"),
-		stagewright.Options{Context: stagewright.FS(context)})
+		stagewright.Options{Context: stagewright.FS(context), Annotations: map[string]string{"note": "a"}})
 }
 
 // TestWants: each assertion holds, and fails with a message that shows the difference.
@@ -103,6 +106,9 @@ func TestWants(t *testing.T) {
 		{"label", func(c *stagetest.Checks) { c.WantLabel("who", "me") },
 			func(c *stagetest.Checks) { c.WantLabel("who", "you").WantLabel("whose", "mine") },
 			[]string{"the label who", `no label whose; the labels are map["who":"me"]`}},
+		{"annotation", func(c *stagetest.Checks) { c.WantAnnotation("note", "a") },
+			func(c *stagetest.Checks) { c.WantAnnotation("note", "b").WantAnnotation("notes", "b") },
+			[]string{"the annotation note", "no annotation notes; the annotations are map["}},
 		{"ports", func(c *stagetest.Checks) { c.WantPorts("80/tcp", "53/udp") },
 			func(c *stagetest.Checks) { c.WantPorts("80/tcp") }, []string{"the exposed ports", "53/udp"}},
 		{"config", func(c *stagetest.Checks) { c.WantConfig(img.Config()) },
@@ -242,4 +248,28 @@ func TestMustHitOfNothing(t *testing.T) {
 	if !strings.Contains(f.String(), "stage other is no part of the build") {
 		t.Errorf("told\n%s", f)
 	}
+}
+
+// The files of an executor that knows no owners are not looked at: the layers are.
+func TestFilesOfAnotherExecutor(t *testing.T) {
+	inner, err := local.New(local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	img := stagetest.ImageWith(t, stage.Scratch().File("/a", "1", stage.Owner("7:8")), stagewright.Options{Executor: ownerless{inner}})
+	img.File("/a").WantContent("1").WantOwner(7, 8)
+}
+
+type ownerless struct{ stage.Executor }
+
+func (o ownerless) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
+	res, err := o.Executor.Execute(ctx, g, r)
+	return ownerlessResult{res}, err
+}
+
+type ownerlessResult struct{ stage.Result }
+
+func (ownerlessResult) Files(int) (fs.FS, error) {
+	return fstest.MapFS{"a": {Data: []byte("of the executor")}}, nil
 }
