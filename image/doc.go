@@ -3,7 +3,8 @@
 // is taken somewhere.
 //
 // The two calls to start with are [New], which joins a base image, layers and a config to a v1.Image, and [ParseFile], which reads
-// the config blob of an existing image.
+// the config blob of an existing image. [NewIndex] and [Join] make an index of several; [NewAttachment] makes what belongs to an image
+// and is none.
 //
 // # Guarantees
 //

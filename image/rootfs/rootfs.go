@@ -151,7 +151,10 @@ func (s *tarSink) write(ctx context.Context, a image.Artifact) error {
 	if s.path == "" {
 		return errors.New("no path; name a file")
 	}
-	if fi, err := os.Stat(s.path); err == nil && !fi.Mode().IsRegular() {
+	switch fi, err := os.Stat(s.path); {
+	case err == nil && fi.IsDir():
+		return errors.New("it is a directory; name a file in it, or use rootfs.Dir")
+	case err == nil && !fi.Mode().IsRegular():
 		return errors.New("it is not a regular file; name a new file")
 	}
 	undo, err := atomicfile.MakeParents(s.path)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stagewright/stagewright/arg"
 	"github.com/stagewright/stagewright/image/internal/atomicfile"
 	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -45,7 +46,7 @@ func save(ctx context.Context, fsys fs.FS, from, dest string) error {
 	name := cmp.Or(strings.TrimPrefix(path.Clean("/"+from), "/"), ".")
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
-		return err
+		return advise(fsys, name, err)
 	}
 	w := &writer{ctx: ctx, open: func(p string, _ *tree.Node) (io.ReadCloser, error) { return fsys.Open(path.Join(name, p)) }}
 	node, ok := info.Sys().(*tree.Node)
@@ -63,6 +64,29 @@ func save(ctx context.Context, fsys fs.FS, from, dest string) error {
 		})
 	}
 	return w.saveFile(dest, node)
+}
+
+// advise adds to the error of a path that is not there what is.
+func advise(fsys fs.FS, name string, err error) error {
+	dir, base := path.Split(name)
+	entries, listErr := fs.ReadDir(fsys, cmp.Or(path.Clean(dir), "."))
+	if !errors.Is(err, fs.ErrNotExist) || listErr != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	const most = 8
+	switch near := arg.Near(base, names); {
+	case len(near) > 0:
+		return fmt.Errorf("%w; did you mean /%s?", err, path.Join(dir, near[0]))
+	case len(names) == 0:
+		return fmt.Errorf("%w; the directory /%s is empty", err, strings.TrimSuffix(dir, "/"))
+	case len(names) > most:
+		names = append(names[:most], "…")
+	}
+	return fmt.Errorf("%w; the directory /%s has %s", err, strings.TrimSuffix(dir, "/"), strings.Join(names, ", "))
 }
 
 // saveFile writes a node that is no directory. It is made in a directory of its own, beside dest.
