@@ -130,9 +130,41 @@ func FS(fsys fs.FS) stage.FSSource { return stage.FS(fsys) }
 // Errors are a stage.Errors with every mistake of the stages, a *stage.Error for a
 // step that failed (with a *stage.ExitError when its command did), those of the
 // sinks, all of them with the sink's name, and the context's. A sink that fails does
-// not stop the others. After an error the cache is as good as before.
+// not stop the others. After an error the cache is as good as before. A panic of a sink or
+// of Options.Progress ends the build and comes out of Build, whatever goroutine it was in.
 func Build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
-	o.Progress = oneByOne(o.Progress)
+	if o.Progress == nil {
+		return build(ctx, target, o)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	done := false
+	defer func() {
+		if !done {
+			stop(nil)
+		}
+	}()
+	p := &progress{callback: o.Progress, stop: stop}
+	o.Progress = p.tell
+	res, err := build(ctx, target, o)
+	if err != nil {
+		p.rethrow()
+		return nil, err
+	}
+	closeBuild := res.close
+	res.close = func() error {
+		stop(nil)
+		return closeBuild()
+	}
+	if context.Cause(ctx) == errProgress { // too late to end the build
+		err = errors.Join(errProgress, res.Close())
+		p.rethrow()
+		return nil, err
+	}
+	done = true
+	return res, nil
+}
+
+func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) {
 	g, b, err := compile(ctx, target, &o)
 	if err != nil {
 		return nil, err

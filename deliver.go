@@ -21,15 +21,15 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 	r.deliveries = make([]image.Delivery, len(o.Sinks))
 	errs := make([]error, len(o.Sinks))
 	panics := make([]any, len(o.Sinks))
-	progress := o.Progress
-	if progress == nil {
-		progress = func(stage.Event) {}
+	tell := o.Progress
+	if tell == nil {
+		tell = func(stage.Event) {}
 	}
 	var all sync.WaitGroup
 	for i, sink := range o.Sinks {
 		all.Go(func() {
 			defer func() { panics[i] = recover() }()
-			r.deliveries[i], errs[i] = deliverTo(ctx, i, sink, r.artifact, progress)
+			r.deliveries[i], errs[i] = deliverTo(ctx, i, sink, r.artifact, tell)
 		})
 	}
 	all.Wait()
@@ -41,33 +41,19 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 	return errors.Join(errs...)
 }
 
-func deliverTo(ctx context.Context, i int, sink image.Sink, a image.Artifact, progress func(stage.Event)) (image.Delivery, error) {
+func deliverTo(ctx context.Context, i int, sink image.Sink, a image.Artifact, tell func(stage.Event)) (image.Delivery, error) {
 	name := image.SinkName(sink)
 	start := time.Now()
-	progress(stage.SinkStarted{Index: i, Name: name, Time: start})
+	tell(stage.SinkStarted{Index: i, Name: name, Time: start})
 	d, err := image.Deliver(ctx, sink, a, func(t image.Transfer) {
-		progress(stage.SinkProgress{Index: i, Name: name, Transfer: t})
+		tell(stage.SinkProgress{Index: i, Name: name, Transfer: t})
 	})
 	if d.Sink == "" {
 		d.Sink = name
 	}
-	progress(stage.SinkFinished{Index: i, Delivery: d, Duration: time.Since(start), Err: err})
+	tell(stage.SinkFinished{Index: i, Delivery: d, Duration: time.Since(start), Err: err})
 	if err != nil {
 		err = fmt.Errorf("stagewright: sink %d (%s): %w", i, name, err)
 	}
 	return d, err
-}
-
-// oneByOne keeps the promise of Options.Progress for events of several goroutines: those of
-// sinks, and of the executor, which a sink may have make a layer.
-func oneByOne(progress func(stage.Event)) func(stage.Event) {
-	if progress == nil {
-		return nil
-	}
-	var mu sync.Mutex
-	return func(e stage.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		progress(e)
-	}
 }

@@ -26,7 +26,8 @@ type Process struct {
 type ProcessRunner interface {
 	// RunProcess runs a process on the files and with the configuration of a
 	// step. It returns when the process and all its children have ended, which
-	// they do at the latest when the context does.
+	// they do at the latest when the context does, or the result is closed: Close waits
+	// for them, and the error is then an fs.ErrClosed.
 	RunProcess(ctx context.Context, step int, p Process) error
 }
 

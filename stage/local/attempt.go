@@ -134,6 +134,7 @@ func (s *session) runProcess(ctx context.Context, j *job, spec *sandbox.Spec) (s
 	}
 	defer cancel()
 	status, err := s.opts.Runner.Run(within, spec)
+	j.log.rethrow()
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(context.Cause(within), errTooLong):
 		return status, &stage.TimeoutError{Argv: spec.Args, Timeout: j.op.Timeout, Tail: j.log.tail(), Log: j.log.whole()}

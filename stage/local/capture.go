@@ -77,9 +77,11 @@ var _ stage.OutputKeeper = (*result)(nil)
 // RunOutput returns what a Run step wrote. See stage.OutputOf.
 func (r *result) RunOutput(step int) (stage.RunOutput, error) {
 	s := r.s
-	if err := r.has(step); err != nil {
+	leave, err := r.enter(step)
+	if err != nil {
 		return stage.RunOutput{}, err
 	}
+	defer leave()
 	op, ok := s.steps[step].Op.(*stage.RunOp)
 	if !ok || !op.Capture {
 		return stage.RunOutput{}, fmt.Errorf("local: output of %s: %w: the step has not the option stage.Capture", s.steps[step].Text, stage.ErrUnsupported)

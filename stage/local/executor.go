@@ -142,7 +142,14 @@ func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	if err != nil {
 		return nil, err
 	}
+	done := false
+	defer func() {
+		if !done { // a panic, of a function step or of Request.Progress, closes too
+			_ = s.close()
+		}
+	}()
 	res, err := s.build(ctx)
+	done = true
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -2,12 +2,15 @@ package local
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -27,6 +30,8 @@ type log struct {
 	path string   // empty before the first output
 	err  error    // why the file is not whole; a step does not fail for its log
 	last []byte
+
+	panicked *dag.PanicError // of Request.Progress
 }
 
 // newLog names a log. Its file is made with the first output: most steps of a long
@@ -76,8 +81,35 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	if len(l.last) > 2*tailSize {
 		l.last = append(l.last[:0], l.last[len(l.last)-tailSize:]...)
 	}
-	l.s.emit(stage.StepOutput{Step: l.step, Stream: w.stream, Data: p})
-	return len(p), nil
+	return l.emit(stage.StepOutput{Step: l.step, Stream: w.stream, Data: p})
+}
+
+var errProgress = errors.New("Request.Progress did not return")
+
+// emit tells of output. It runs in a goroutine of the Runner, where a panic of the callback
+// would end the program: it is kept for the goroutine of the step, and ends that.
+func (l *log) emit(out stage.StepOutput) (n int, err error) {
+	if l.panicked != nil {
+		return 0, errProgress
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			l.panicked = &dag.PanicError{Value: v, Stack: debug.Stack()}
+			err = errProgress
+		}
+	}()
+	l.s.emit(out)
+	return len(out.Data), nil
+}
+
+// rethrow panics if Request.Progress did when it was told of output.
+func (l *log) rethrow() {
+	l.mu.Lock()
+	panicked := l.panicked
+	l.mu.Unlock()
+	if panicked != nil {
+		panic(panicked)
+	}
 }
 
 // note says something of the executor's own between the outputs of two attempts.

@@ -17,9 +17,19 @@ var _ stage.ProcessRunner = (*result)(nil)
 // RunProcess runs a program on top of a step. See stage.ProcessRunner.
 func (r *result) RunProcess(ctx context.Context, id int, p stage.Process) (err error) {
 	s := r.s
-	if err := r.has(id); err != nil {
+	leave, err := r.enter(id)
+	if err != nil {
 		return err
 	}
+	defer leave()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(errResultClosed) })()
+	defer func() {
+		if err != nil && context.Cause(ctx) == errResultClosed {
+			err = errResultClosed
+		}
+	}()
 	cfg := s.steps[id].Config
 	argv := p.Argv
 	if len(argv) == 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,11 +25,15 @@ import (
 type result struct {
 	s       *session
 	ctx     context.Context // ends with Close: what Files still has to do stops then
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	outputs []stage.Output
 	built   []bool // of each step: an output stands on it
 	failed  []stage.PlatformFailure
 	report  stage.Report
+
+	closing sync.Mutex
+	closed  bool
+	uses    sync.WaitGroup // what Close waits for
 }
 
 func (r *result) Outputs() []stage.Output { return append([]stage.Output(nil), r.outputs...) }
@@ -39,20 +44,34 @@ var _ stage.PartialResult = (*result)(nil)
 // Failed returns the targets that could not be built. See stage.FailedOf.
 func (r *result) Failed() []stage.PlatformFailure { return slices.Clone(r.failed) }
 
+// errResultClosed is found in the errors of a result that was closed, before a call or during it.
+var errResultClosed = fmt.Errorf("local: the result: %w", fs.ErrClosed)
+
+// Close ends what is still done for the result, such as a process, and waits for it.
 func (r *result) Close() error {
-	r.cancel()
+	r.closing.Lock()
+	r.closed = true
+	r.closing.Unlock()
+	r.cancel(errResultClosed)
+	r.uses.Wait()
 	return r.s.close()
 }
 
-// has reports a step that there is nothing of.
-func (r *result) has(step int) error {
+// enter begins a use of a step, which Close waits for. It fails when there is nothing of
+// the step.
+func (r *result) enter(step int) (leave func(), err error) {
+	r.closing.Lock()
+	defer r.closing.Unlock()
 	switch {
+	case r.closed:
+		return nil, errResultClosed
 	case step < 0 || step >= len(r.s.steps):
-		return fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(r.s.steps))
+		return nil, fmt.Errorf("%w: step %d of %d", stage.ErrUnknownStage, step, len(r.s.steps))
 	case !r.built[step]:
-		return fmt.Errorf("%w: step %d is of a target that could not be built", stage.ErrUnknownStage, step)
+		return nil, fmt.Errorf("%w: step %d is of a target that could not be built", stage.ErrUnknownStage, step)
 	}
-	return nil
+	r.uses.Add(1)
+	return r.uses.Done, nil
 }
 
 // ContextOrigin tells the commit of a git context. See stage.ContextOrigin.
@@ -67,14 +86,21 @@ func (r *result) ContextOrigin() (stage.Origin, bool) {
 // Files returns the files after a step as an fs.FS. Bytes are found when a file
 // is opened.
 func (r *result) Files(step int) (fs.FS, error) {
-	if err := r.has(step); err != nil {
+	leave, err := r.enter(step)
+	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	root, err := r.s.tree(r.ctx, nil, step)
 	if err != nil {
 		return nil, err
 	}
 	return tree.FS(root, func(digest tree.Digest) (io.ReadCloser, error) {
+		leave, err := r.enter(step)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 		open, err := r.s.locate(r.ctx, nil, step, digest)
 		if err != nil {
 			return nil, err
@@ -102,7 +128,7 @@ func (s *session) build(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	r := &result{s: s}
-	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	good := []int{}
 	for i, made := range all.([]any) {
 		made := made.(built)
@@ -113,7 +139,7 @@ func (s *session) build(ctx context.Context) (*result, error) {
 	}
 	r.built = reach(s.graph, good)
 	if r.failed, err = s.failures(); err != nil {
-		r.cancel()
+		r.cancel(nil)
 		return nil, err
 	}
 	r.report = s.makeReport(r.built)
