@@ -246,6 +246,11 @@ func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph,
 		if sink == nil {
 			return nil, nil, fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
 		}
+		if c, ok := sink.(image.Checker); ok {
+			if err := c.Check(); err != nil {
+				return nil, nil, fmt.Errorf("stagewright: sink %d (%s): %w", i, image.SinkName(sink), err)
+			}
+		}
 	}
 	b := &builder{executor: o.Executor}
 	g, err := b.compile(ctx, target, o)

@@ -21,6 +21,8 @@ import (
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/archive"
+	"github.com/stagewright/stagewright/image/daemon"
 	"github.com/stagewright/stagewright/image/layout"
 	"github.com/stagewright/stagewright/image/registry"
 	"github.com/stagewright/stagewright/internal/toolbox"
@@ -215,6 +217,29 @@ func TestBuildMistakes(t *testing.T) {
 	cancel()
 	if _, err := stagewright.Build(ctx, stage.Scratch().File("/f", ""), stagewright.Options{CacheDir: t.TempDir()}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestSinksAreCheckedFirst: nothing is built for a sink that can take nothing.
+func TestSinksAreCheckedFirst(t *testing.T) {
+	target := stage.Scratch().Func("never", "1", func(context.Context, fs.FS, stage.Writer) error {
+		t.Error("it was built")
+		return nil
+	})
+	for want, sink := range map[string]image.Sink{
+		"Bad Name":                    registry.Push("Bad Name"),
+		"is not a tag of":             registry.Push("app:1", "app:2"),
+		"not an image name":           layout.Dir(t.TempDir(), "Bad Name"),
+		"no path":                     layout.Dir("", "app:1"),
+		"OCI archive":                 archive.OCI("x.tar", "Bad Name"),
+		"docker: ":                    daemon.Docker("Bad Name"),
+		"knows images by their names": daemon.Containerd(),
+		"kind cluster test":           daemon.Kind("test"),
+	} {
+		_, err := stagewright.Build(t.Context(), target, stagewright.Options{CacheDir: t.TempDir(), Sinks: []image.Sink{sink}})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "sink 0 (") {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }
 

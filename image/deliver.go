@@ -13,6 +13,14 @@ type Reporter interface {
 	Deliver(ctx context.Context, a Artifact, tell func(Transfer)) (Delivery, error)
 }
 
+// Checker is a [Sink] that can say before an image is built that it could not take it.
+type Checker interface {
+	Sink
+	// Check returns what is wrong with the sink whatever it is given: a name that does not parse, a path that is missing. It looks at
+	// nothing outside the sink and asks nobody.
+	Check() error
+}
+
 // Transfer is how far the bytes of one blob have come.
 type Transfer struct {
 	What  string // the blob's digest, or what else moves

@@ -68,6 +68,14 @@ type sink struct {
 // String says where the sink writes.
 func (s *sink) String() string { return s.kind + " " + s.path }
 
+// Check implements [image.Checker].
+func (s *sink) Check() error {
+	if _, err := content.ParseNames(s.refs); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 	_, err := s.Deliver(ctx, a, nil)

@@ -28,6 +28,13 @@ func (s *containerd) String() string {
 	return text
 }
 
+// Check implements [image.Checker].
+func (s *containerd) Check() error {
+	_, err := named(s.refs)
+	_, err = finished(image.Delivery{Sink: s.String()}, err)
+	return err
+}
+
 // Write implements [image.Sink].
 func (s *containerd) Write(ctx context.Context, a image.Artifact) error { return write(ctx, s, a) }
 

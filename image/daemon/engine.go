@@ -31,6 +31,13 @@ func (s *engine) String() string {
 	return s.kind.name + " " + s.options.Host
 }
 
+// Check implements [image.Checker].
+func (s *engine) Check() error {
+	_, err := content.ParseNames(s.refs)
+	_, err = finished(image.Delivery{Sink: s.String()}, err)
+	return err
+}
+
 // Write implements [image.Sink].
 func (s *engine) Write(ctx context.Context, a image.Artifact) error { return write(ctx, s, a) }
 

@@ -24,6 +24,13 @@ func (s *kind) String() string { return "kind cluster " + s.name() }
 // name of the cluster. That of kind itself is its DefaultName.
 func (s *kind) name() string { return cmp.Or(s.cluster, "kind") }
 
+// Check implements [image.Checker].
+func (s *kind) Check() error {
+	_, err := named(s.refs)
+	_, err = finished(image.Delivery{Sink: s.String()}, err)
+	return err
+}
+
 // Write implements [image.Sink].
 func (s *kind) Write(ctx context.Context, a image.Artifact) error { return write(ctx, s, a) }
 

@@ -58,6 +58,23 @@ func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 	return err
 }
 
+// Check implements [image.Checker].
+func (s *sink) Check() error {
+	_, err := s.names()
+	if err != nil {
+		return fmt.Errorf("OCI layout %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// names are those that the image gets, if the sink can be written at all.
+func (s *sink) names() ([]content.Name, error) {
+	if s.path == "" {
+		return nil, errors.New("no path; name a directory")
+	}
+	return content.ParseNames(s.refs)
+}
+
 // Deliver implements [image.Reporter].
 func (s *sink) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
 	d := image.Delivery{Sink: s.String(), How: "there already"}
@@ -72,14 +89,11 @@ func (s *sink) Deliver(ctx context.Context, a image.Artifact, tell func(image.Tr
 }
 
 func (s *sink) write(ctx context.Context, a image.Artifact, tell func(image.Transfer), report *image.Delivery) (*blobWriter, error) {
-	names, err := content.ParseNames(s.refs)
+	names, err := s.names()
 	if err != nil {
 		return nil, err
 	}
 	report.Refs = content.FullNames(names)
-	if s.path == "" {
-		return nil, errors.New("no path; name a directory")
-	}
 	blobs, d, err := content.Collect(ctx, a)
 	if err != nil {
 		return nil, err

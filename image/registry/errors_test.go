@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -63,6 +64,56 @@ func TestLoopback(t *testing.T) {
 	} {
 		if got := isLoopback(hostname(host)); got != want {
 			t.Errorf("%q: %t", host, got)
+		}
+	}
+}
+
+func TestSameHost(t *testing.T) {
+	for _, c := range []struct {
+		at, host string
+		want     bool
+	}{
+		{"https://r.example.com/v2/", "r.example.com", true},
+		{"https://r.example.com/v2/", "r.example.com:443", true},
+		{"https://R.example.com:443/v2/", "r.example.com", true},
+		{"http://127.0.0.1/v2/", "127.0.0.1:80", true},
+		{"https://r.example.com:80/v2/", "r.example.com", false},
+		{"https://r.example.com:5000/v2/", "r.example.com", false},
+		{"https://r.example.com.evil.com/v2/", "r.example.com", false},
+		{"https://evil.com/r.example.com", "r.example.com", false},
+		{"https://[::1]/v2/", "[::1]:443", true},
+	} {
+		u, err := url.Parse(c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sameHost(u, c.host); got != c.want {
+			t.Errorf("%s at %s: %t", c.at, c.host, got)
+		}
+	}
+}
+
+// TestHops: to where a registry may send its client.
+func TestHops(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		ok       bool
+	}{
+		{"https://r.example.com", "https://cdn.example.net/x", true},
+		{"https://r.example.com", "https://r.example.com:8443/x", true},
+		{"https://r.example.com", "https://169.254.169.254/latest/meta-data", false},
+		{"https://r.example.com", "https://10.0.0.1/x", false},
+		{"https://r.example.com", "https://[fe80::1]/x", false},
+		{"https://r.example.com", "https://localhost/x", false},
+		{"https://r.example.com", "https://127.0.0.1:5000/x", false},
+		{"https://r.example.com", "https://0.0.0.0/x", false},
+		{"https://10.0.0.1:5000", "https://10.0.0.1/x", true},
+		{"http://localhost:5000", "http://127.0.0.1:9000/x", true},
+	} {
+		from, _ := url.Parse(c.from)
+		to, _ := url.Parse(c.to)
+		if err := checkHop(from, to); (err == nil) != c.ok {
+			t.Errorf("%s to %s: %v", c.from, c.to, err)
 		}
 	}
 }

@@ -59,6 +59,14 @@ func (s *sink) String() string {
 	return strings.Join(append([]string{"registry " + s.ref}, s.tags...), ", ")
 }
 
+// Check implements [image.Checker].
+func (s *sink) Check() error {
+	if _, err := s.refs(); err != nil {
+		return &Error{Op: "push", Ref: s.ref, Reason: ErrBadReference, Err: err}
+	}
+	return nil
+}
+
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 	_, err := s.Deliver(ctx, a, nil)
@@ -68,9 +76,12 @@ func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 // Deliver implements [image.Reporter].
 func (s *sink) Deliver(ctx context.Context, a image.Artifact, tell func(image.Transfer)) (image.Delivery, error) {
 	d := image.Delivery{Sink: s.String()}
+	if err := s.Check(); err != nil {
+		return d, err
+	}
 	refs, err := s.refs()
 	if err != nil {
-		return d, &Error{Op: "push", Ref: s.ref, Reason: ErrBadReference, Err: err}
+		return d, err
 	}
 	raw, desc, err := a.Manifest()
 	if err != nil {

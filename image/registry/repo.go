@@ -47,7 +47,7 @@ func (c *Client) repo(n name.Repository, scopes ...string) *repo {
 
 // RoundTrip implements http.RoundTripper. What has been refused is tried once more with a fresh token, when it can be sent again.
 func (r *repo) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Host != r.name.RegistryStr() {
+	if !sameHost(req.URL, r.name.RegistryStr()) {
 		return r.host.client.transport.RoundTrip(req) // redirected: credentials do not follow
 	}
 	g, err := r.host.grant(req.Context(), r, nil, "")
@@ -77,6 +77,12 @@ func (r *repo) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body = body
 	}
 	return r.send(req, next)
+}
+
+// sameHost reports whether u is at host, of which either may have the port that the scheme has anyway.
+func sameHost(u *url.URL, host string) bool {
+	port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	return strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(host, port))
 }
 
 func (r *repo) send(req *http.Request, g *grant) (*http.Response, error) {

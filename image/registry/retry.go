@@ -120,16 +120,19 @@ func passingStatus(code int) bool {
 // cannot be reached at all, or is silent, had its time already.
 func passing(err error) bool {
 	var body *bodyError
-	var dial *net.OpError
+	var op *net.OpError
 	var status *transport.Error
 	var reset streamError
 	switch {
 	case errors.As(err, &body), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
-	case errors.As(err, &dial) && dial.Op == "dial":
+	case errors.As(err, &op) && op.Op == "dial":
 		return false
 	case errors.As(err, &status):
 		return passingStatus(status.StatusCode)
+	}
+	if errors.As(err, &op) && (op.Op == "read" || op.Op == "write") && !op.Timeout() {
+		return true // whatever the system calls it
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE) ||
