@@ -188,11 +188,18 @@ func (c *client) stream(ctx context.Context, path string, query url.Values, body
 // id returns the ID of the image that a name, an ID or a name with digest stands for, or "" when there is none.
 func (c *client) id(ctx context.Context, ref string) (string, error) {
 	var doc struct{ Id string } //nolint:revive // the API's name
-	err := c.get(ctx, c.api+"/images/"+ref+"/json", &doc)
-	if isNotFound(err) {
-		return "", nil
+	prefix := c.api
+	if c.libpod != "" {
+		prefix = c.libpod // Podman 4.3 cannot say in Docker's way what an image is that exposes a port of SCTP
 	}
-	return doc.Id, err
+	err := c.get(ctx, prefix+"/images/"+ref+"/json", &doc)
+	switch {
+	case isNotFound(err):
+		return "", nil
+	case err != nil || strings.Contains(doc.Id, ":"):
+		return doc.Id, err
+	}
+	return "sha256:" + doc.Id, nil // Podman's own
 }
 
 // tag names an image.

@@ -125,6 +125,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.pull(w, r, r.FormValue("reference"))
 	case path == "/images/load":
 		f.load(w, r)
+	case r.Method == "GET" && strings.HasSuffix(path, "/json") && strings.HasPrefix(path, "/libpod/images/") && f.podman:
+		f.inspect(w, strings.TrimSuffix(strings.TrimPrefix(path, "/libpod/images/"), "/json"))
+	case inImages && r.Method == "GET" && strings.HasSuffix(rest, "/json") && f.podman: // Podman 4.3, of an image that exposes a port of SCTP
+		fail(w, 500, `failed to convert ImageData to ImageInspect: invalid port proto "sctp" in "9999/sctp"`)
 	case inImages && r.Method == "GET" && strings.HasSuffix(rest, "/json"):
 		f.inspect(w, strings.TrimSuffix(rest, "/json"))
 	case inImages && r.Method == "POST" && strings.HasSuffix(rest, "/tag"):
@@ -161,6 +165,9 @@ func (f *fake) inspect(w http.ResponseWriter, ref string) {
 	if !ok {
 		fail(w, 404, "no such image: "+ref)
 		return
+	}
+	if f.podman {
+		id = strings.TrimPrefix(id, "sha256:")
 	}
 	json.NewEncoder(w).Encode(map[string]any{"Id": id})
 }
