@@ -36,7 +36,7 @@ type row struct {
 
 	budget   budget
 	requests map[string]int // that Requests must be
-	noRead   bool           // BaseRead must be 0
+	noRead   bool           // BaseRead must be at most maxConfig
 }
 
 // run measures one workload n times.

@@ -42,7 +42,7 @@ type workload struct {
 	oursOnly bool
 	limit    bool // the bare limit is measured, too
 	tar      bool // the image goes to an OCI archive, not to the registry
-	// requests are what stagewright may ask the registry for, by phase; noRead are phases in which it may read no blob. Either makes
+	// requests are what stagewright may ask the registry for, by phase; noRead are phases in which it may read no layer. Either makes
 	// it run once more, through a proxy that counts.
 	requests map[phase]map[string]int
 	noRead   map[phase]bool
