@@ -34,7 +34,8 @@ type behaviour struct {
 // Slow makes the registry wait before each answer.
 func Slow(delay time.Duration) Quirk { return func(b *behaviour) { b.delay = delay } }
 
-// FailEvery makes every n-th request fail with 503 Service Unavailable; with 1, all of them.
+// FailEvery makes every n-th request fail with 503 Service Unavailable; with 1, all of them. A client that repeats an exchange of
+// n requests from its beginning (an upload is three of them) meets the failure each time: with 3 it never gets through.
 func FailEvery(n int) Quirk { return func(b *behaviour) { b.failEvery = n } }
 
 // TruncateEvery makes every n-th answer that has a blob end half-way: its header announces all, and then the connection is

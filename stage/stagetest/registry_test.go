@@ -65,7 +65,9 @@ func layerOf(t testing.TB, b *stagetest.Built) string {
 func motd(text string) stage.Stage { return stage.Scratch().File("/motd", text) }
 
 // anonymous reads no credentials of this machine.
-func anonymous() registry.Options { return registry.Options{Keychain: authn.NewMultiKeychain()} }
+func anonymous() registry.Options {
+	return registry.Options{Keychain: authn.NewMultiKeychain(), Backoff: time.Millisecond}
+}
 
 // What is pushed over the network is there, and what was put in can be pulled over the network.
 func TestRegistryBothWays(t *testing.T) {
@@ -260,6 +262,23 @@ func TestPullFails(t *testing.T) {
 	told := try(func(t testing.TB) { stagetest.Registry(t).Pull("app:1") }).String()
 	if !strings.Contains(told, "HOST/app:1") || !strings.Contains(told, "no such image") {
 		t.Errorf("the test is told\n%s", told)
+	}
+}
+
+// Tests in parallel use one registry, each for its own.
+func TestRegistryInParallel(t *testing.T) {
+	reg := stagetest.Registry(t)
+	for i := range 8 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			name := fmt.Sprintf("app%d:1", i)
+			reg.In(t).Push(name, motd(name))
+			got, err := registry.NewClient(anonymous()).Resolve(t.Context(), reg.Ref(name), platform.Platform{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stagetest.Check(t, got.Image).File("/motd").WantContent(name)
+		})
 	}
 }
 
