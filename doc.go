@@ -20,8 +20,9 @@
 //
 // # Limits
 //
-// Run steps need Linux 5.4 as root, or 5.11 as an ordinary user, and run programs
-// of this machine's architecture. Everything else works wherever Go does.
+// Run steps need Linux 5.4 as root, or 5.11 as an ordinary user. Those for another
+// architecture need an emulator, which the machine has registered (binfmt_misc) or
+// Options.Emulators names (Linux 6.7). Everything else works wherever Go does.
 //
 // # Concurrency
 //

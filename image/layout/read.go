@@ -63,7 +63,7 @@ func read(path, ref string) (image.Artifact, error) {
 
 func (x *index) find(ref string) (v1.Descriptor, error) {
 	if ref == "" {
-		images := slices.DeleteFunc(slices.Clone(x.descs), func(d v1.Descriptor) bool { return d.ArtifactType != "" })
+		images := slices.DeleteFunc(slices.Clone(x.descs), content.Attached)
 		for _, only := range [][]v1.Descriptor{x.descs, images} {
 			if len(only) == 1 {
 				return only[0], nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/atomicfile"
+	"github.com/stagewright/stagewright/image/internal/content"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/platform"
@@ -240,7 +241,7 @@ func collect(ctx context.Context, a image.Artifact, temp string, give func(below
 	}
 	seen := map[string]bool{}
 	for _, d := range m.Manifests {
-		if d.Platform == nil || !d.MediaType.IsImage() || d.ArtifactType != "" {
+		if d.Platform == nil || !d.MediaType.IsImage() || content.Attached(d) {
 			continue // what belongs to an image and is none
 		}
 		img, err := a.Index.Image(d.Digest)

@@ -21,6 +21,10 @@
 // upstream step that was rewritten but gives the same files changes nothing
 // downstream. Steps with the same key run once, however many stages have them.
 //
+// Run steps for another platform run by an interpreter that the kernel has, or by one of
+// Options.Emulators. Where there is none, all steps that would have to run are reported
+// before anything runs and before a layer of a base is read; those in the cache need none.
+//
 // # Guarantees
 //
 // The same graph and inputs give the same image digest, on any machine, as any

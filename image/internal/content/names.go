@@ -84,7 +84,7 @@ func SameRow(a, b v1.Descriptor) bool {
 	switch {
 	case Unnamed(a) != Unnamed(b):
 		return false
-	case Unnamed(a) && (a.ArtifactType != "" || b.ArtifactType != ""):
+	case Unnamed(a) && (Attached(a) || Attached(b)):
 		return a.Digest == b.Digest
 	case a.Annotations[ImageName] != "" && b.Annotations[ImageName] != "":
 		return a.Annotations[ImageName] == b.Annotations[ImageName]

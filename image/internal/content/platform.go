@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
@@ -19,6 +20,12 @@ func HostPlatform() platform.Platform {
 	return p
 }
 
+// Attached reports whether a row of an index is an artifact that belongs to an image, and no image: one with an artifact type of its
+// own. go-containerregistry, and so crane and ko, give the rows of images the media type of their config there.
+func Attached(d v1.Descriptor) bool {
+	return d.ArtifactType != "" && !image.IsContainerConfig(types.MediaType(d.ArtifactType))
+}
+
 // Platforms lists the images of an index that say, or leave open, what they run on, in its order. Attestations, whose platform is
 // unknown/unknown, and artifacts that are no images are left out.
 func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) {
@@ -30,7 +37,7 @@ func Platforms(idx v1.ImageIndex) ([]v1.Descriptor, []platform.Platform, error) 
 	var have []platform.Platform
 	for _, d := range m.Manifests {
 		p := d.Platform
-		if !d.MediaType.IsImage() || d.ArtifactType != "" || p != nil && p.OS == "unknown" {
+		if !d.MediaType.IsImage() || Attached(d) || p != nil && p.OS == "unknown" {
 			continue
 		}
 		if p == nil {
