@@ -76,9 +76,13 @@ func TestScriptFiles(t *testing.T) {
 	base := stage.Scratch().
 		Mkdir("/private", stage.Mode(0o700)).
 		Mkdir("/tmp", stage.Mode(0o1777)).
+		Mkdir("/home/app", stage.Mode(0o750), stage.Owner("7:8")).
 		File("/usr/bin/old", "old", stage.Mode(0o755)).
-		Symlink("usr/bin", "/bin")
+		Symlink("usr/bin", "/bin").
+		File("/gone/old", "").Remove("/gone")
 	script := stagetest.Script{"install": {Stdout: "done\n", Files: fstest.MapFS{
+		"gone/file":        {Data: []byte("5")},
+		"home/app/file":    {Data: []byte("4")},
 		"private/file":     {Data: []byte("1")},
 		"tmp/file":         {Data: []byte("2"), Mode: 0o600},
 		"usr/bin/old":      {Data: []byte("new"), Mode: 0o700},
@@ -87,7 +91,7 @@ func TestScriptFiles(t *testing.T) {
 	}}}
 	img := stagetest.ImageWith(t, base.Run("install").Run("install"), stagewright.Options{Runner: script})
 	img.WantTree("testdata/script.txt")
-	img.WantLayer(-1, "/opt/app/lib/file", "/private/file", "/tmp/file", "/usr/bin/link", "/usr/bin/old")
+	img.WantLayer(-1, "/gone/file", "/home/app/file", "/opt/app/lib/file", "/private/file", "/tmp/file", "/usr/bin/link", "/usr/bin/old")
 	img.File("/usr/bin/link").WantContent("new")
 }
 
