@@ -205,6 +205,25 @@ func TestCompression(t *testing.T) {
 	}
 }
 
+// TestNamesThatLookCompressed: a layer that is stored as it is begins with the name of its first file, which may begin as bzip2 does.
+func TestNamesThatLookCompressed(t *testing.T) {
+	dir := t.TempDir()
+	ref := "oci-layout://" + filepath.Join(dir, "base") + ":1"
+	builder(t)(stage.Scratch().File("/BZh91AY", "x"), stagewright.Options{
+		Compression: image.Compression{Format: image.Uncompressed}, Sinks: []image.Sink{layout.Dir(filepath.Join(dir, "base"), "base:1")},
+	})
+	res, err := stagewright.Build(t.Context(), stage.From(ref).File("/y", "y"), stagewright.Options{
+		Store: cache.NewMemory(), Compression: image.Compression{Force: true}, Sinks: []image.Sink{rootfs.Dir(filepath.Join(dir, "rootfs"))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	if b, err := os.ReadFile(filepath.Join(dir, "rootfs", "BZh91AY")); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // TestForeignLayersAreLeftAlone: nobody has the bytes of a layer that may not be distributed.
 func TestForeignLayersAreLeftAlone(t *testing.T) {
 	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}

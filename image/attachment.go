@@ -98,17 +98,12 @@ func (i *lazyImage) attach(f AttachedFile, to *v1.Manifest) error {
 	}
 	to.Layers = append(to.Layers, d)
 	i.digests, i.diffIDs = append(i.digests, digest), append(i.diffIDs, digest)
-	i.layers = append(i.layers, &plainLayer{NewLayer(LayerInfo{
+	i.layers = append(i.layers, NewLayer(LayerInfo{
 		Digest: digest, DiffID: digest, Size: size, MediaType: f.MediaType,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Data)), nil },
-	})})
+	}))
 	return nil
 }
-
-// plainLayer is a layer whose bytes are its content, compressed or not.
-type plainLayer struct{ v1.Layer }
-
-func (l *plainLayer) Uncompressed() (io.ReadCloser, error) { return l.Compressed() }
 
 // checkMediaType accepts "type/subtype" (RFC 6838, 4.2).
 func checkMediaType(s string) error {

@@ -37,7 +37,7 @@ type LayerInfo struct {
 type layer struct{ info LayerInfo }
 
 // NewLayer returns a layer that opens nothing until its Compressed or Uncompressed method is called. Uncompressed undoes gzip and zstd,
-// which it tells by their magic numbers. Neither verifies what it reads: sinks do, see [Verify].
+// which it tells by their magic numbers, unless Digest is DiffID. Neither verifies what it reads: sinks do, see [Verify].
 func NewLayer(info LayerInfo) v1.Layer {
 	if info.MediaType == "" {
 		info.MediaType = types.OCILayer
@@ -45,12 +45,19 @@ func NewLayer(info LayerInfo) v1.Layer {
 	return &layer{info}
 }
 
-func (l *layer) Digest() (v1.Hash, error)             { return l.info.Digest, nil }
-func (l *layer) DiffID() (v1.Hash, error)             { return l.info.DiffID, nil }
-func (l *layer) Size() (int64, error)                 { return l.info.Size, nil }
-func (l *layer) MediaType() (types.MediaType, error)  { return l.info.MediaType, nil }
-func (l *layer) Compressed() (io.ReadCloser, error)   { return l.CompressedContext(context.Background()) }
-func (l *layer) Uncompressed() (io.ReadCloser, error) { return decompress(l.Compressed()) }
+func (l *layer) Digest() (v1.Hash, error)            { return l.info.Digest, nil }
+func (l *layer) DiffID() (v1.Hash, error)            { return l.info.DiffID, nil }
+func (l *layer) Size() (int64, error)                { return l.info.Size, nil }
+func (l *layer) MediaType() (types.MediaType, error) { return l.info.MediaType, nil }
+func (l *layer) Compressed() (io.ReadCloser, error)  { return l.CompressedContext(context.Background()) }
+
+// Uncompressed takes a layer that has one digest for both forms as it is: the name of a tar's first file may begin like gzip.
+func (l *layer) Uncompressed() (io.ReadCloser, error) {
+	if l.info.Digest == l.info.DiffID && l.info.Digest != (v1.Hash{}) {
+		return l.Compressed()
+	}
+	return decompress(l.Compressed())
+}
 
 // Exists answers go-containerregistry's fast validation without opening the layer.
 func (l *layer) Exists() (bool, error) { return l.info.Open != nil || l.info.OpenContext != nil, nil }

@@ -169,7 +169,7 @@ func (s *session) readTar(layer v1.Layer, compressed io.Reader, keep bool) (*pla
 
 // indexTar indexes a compressed tar and writes what it decompresses to to w, unless w is nil.
 func indexTar(layer v1.Layer, compressed io.Reader, w *bufio.Writer) (*layertar.Index, error) {
-	plain, _, err := decompress.NewReader(compressed)
+	plain, err := plainLayer(layer, compressed)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +186,20 @@ func indexTar(layer v1.Layer, compressed io.Reader, w *bufio.Writer) (*layertar.
 		return index, err
 	}
 	return index, w.Flush()
+}
+
+// plainLayer decompresses a layer. One whose digest is its diff ID is stored as the tar that it
+// is, though the name of its first file may begin like a compressed file.
+func plainLayer(layer v1.Layer, compressed io.Reader) (io.ReadCloser, error) {
+	digest, err := layer.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if diffID, err := layer.DiffID(); err != nil || digest == diffID {
+		return io.NopCloser(compressed), err
+	}
+	plain, _, err := decompress.NewReader(compressed)
+	return plain, err
 }
 
 func checkDiffID(layer v1.Layer, got tree.Digest) error {

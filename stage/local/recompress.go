@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/dag"
-	"github.com/stagewright/stagewright/internal/decompress"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -66,8 +64,21 @@ func (s *session) recompressed(ctx context.Context, d *demand, step *stage.Step,
 // it is read.
 func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, layer v1.Layer, key cache.Key) (*layerRecord, error) {
 	write := func(ctx context.Context, d *demand, want cache.Digest) (rec layerRecord, err error) {
+		compressed, err := s.cachedLayer(ctx, step, layer)
+		if err != nil {
+			return rec, err
+		}
+		defer compressed.Close()
 		err = d.Work(ctx, func(ctx context.Context) (err error) {
-			rec, err = s.writeLayer(ctx, want, func(w io.Writer) error { return s.copyTar(ctx, step, layer, w) })
+			rec, err = s.writeLayer(ctx, want, func(w io.Writer) error {
+				plain, err := plainLayer(layer, compressed)
+				if err != nil {
+					return err
+				}
+				defer plain.Close()
+				_, err = io.Copy(w, plain)
+				return err
+			})
 			return err
 		})
 		if err != nil {
@@ -91,47 +102,4 @@ func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, l
 		}
 		return &rec, save(ctx, s, key, rec)
 	})
-}
-
-// copyTar writes what a layer decompresses to, out of the cache where its blob is there.
-// The caller compares the digest of it.
-func (s *session) copyTar(ctx context.Context, step *stage.Step, layer v1.Layer, w io.Writer) error {
-	compressed, err := s.openStored(ctx, step, layer)
-	if err != nil {
-		return err
-	}
-	defer compressed.Close()
-	plain, _, err := decompress.NewReader(compressed)
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	_, err = io.Copy(w, plain)
-	return err
-}
-
-// openStored opens a layer as it is stored: in the cache, or where it comes from.
-func (s *session) openStored(ctx context.Context, step *stage.Step, layer v1.Layer) (io.ReadCloser, error) {
-	digest, err := layer.Digest()
-	if err != nil {
-		return nil, err
-	}
-	if known, err := cache.ParseDigest(digest.String()); err == nil {
-		rc, _, err := cache.NewReader(ctx, s.opts.Store, known)
-		if !errors.Is(err, cache.ErrNotFound) {
-			return rc, err
-		}
-	}
-	size, err := layer.Size()
-	if err != nil {
-		return nil, err
-	}
-	rc, err := image.OpenLayer(ctx, layer)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{&progressReader{s: s, step: step, what: digest.String(), r: rc, total: size, ctx: ctx}, rc}, nil
 }
