@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -128,6 +129,50 @@ func TestAttach(t *testing.T) {
 				t.Errorf("without a type: %v", err)
 			}
 		})
+	}
+}
+
+// TestReadAttached: what is attached is read, and copied with its image to another repository, where it is listed again.
+func TestReadAttached(t *testing.T) {
+	s := serve(t)
+	c := client()
+	var opens imagetest.Opens
+	imagetest.Write(t, c.Push(s.host+"/app:1"), image.Artifact{Image: imagetest.Image(t, &opens, "text")})
+	own, err := c.Attach(t.Context(), s.host+"/app:1", sbom("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.Artifact(t.Context(), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := a.Image.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d files, %v", len(layers), err)
+	}
+	rc, err := image.OpenLayer(t.Context(), layers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	if text, err := io.ReadAll(rc); err != nil || string(text) != "one" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := c.Resolve(t.Context(), own, amd64); err == nil || !strings.Contains(err.Error(), spdx) {
+		t.Errorf("as a base image: %v", err)
+	}
+	for _, ref := range []string{s.host + "/app:1", own} {
+		a, err := c.Artifact(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, _ := a.Digest()
+		imagetest.Write(t, c.Push(s.host+"/copy@"+digest.String(), "latest"), a)
+	}
+	m, _ := a.Image.Manifest()
+	list, err := c.Referrers(t.Context(), s.host+"/copy@"+m.Subject.Digest.String(), spdx)
+	if err != nil || len(list) != 1 || !strings.HasSuffix(own, list[0].Digest.String()) {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 
