@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -194,5 +195,56 @@ func TestStepOfTwoExecutors(t *testing.T) {
 				t.Errorf("%s: digests %v", name, digests)
 			}
 		}
+	}
+}
+
+// A large layer is compressed by one of several builds.
+func TestLayerOfTwoExecutors(t *testing.T) {
+	disk, err := cache.OpenDisk(t.TempDir(), cache.DiskOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { disk.Close() })
+	counts := &countingStore{Store: disk, written: map[cache.Digest]int{}}
+	store := struct {
+		*countingStore
+		cache.Locker
+	}{counts, disk}
+	content := make([]byte, 4<<20)
+	rand.NewChaCha8([32]byte{}).Read(content)
+	g := compile(t, stage.Scratch().File("/large", string(content)))
+	var layer atomic.Value
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			e, err := local.New(local.Options{Store: store})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer e.Close()
+			res, err := e.Execute(t.Context(), g, stage.Request{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Close()
+			layers, err := res.Outputs()[0].Image.Layers()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			d, err := layers[0].Digest()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			layer.Store(d.String())
+		})
+	}
+	wg.Wait()
+	d, err := cache.ParseDigest(layer.Load().(string))
+	if n := counts.written[d]; n != 1 || err != nil {
+		t.Errorf("the layer %v was written %d times, want once", d, n)
 	}
 }

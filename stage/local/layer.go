@@ -88,6 +88,16 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 			})
 			return &rec, nil
 		}
+		if contentSize(changes) >= sharedLayer {
+			release, err := s.alone(ctx, s.steps[id], key)
+			if err != nil {
+				return nil, err
+			}
+			defer release()
+			if rec, ok, err := load[layerRecord](ctx, s, key); err != nil || ok && s.holds(ctx, rec.Digest) {
+				return &rec, err
+			}
+		}
 		open, err := s.opener(ctx, d, id, changes)
 		if err != nil {
 			return nil, err
@@ -98,6 +108,19 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		}
 		return &rec, save(ctx, s, key, rec)
 	})
+}
+
+// sharedLayer is how many bytes of files make a layer that several builds do not write at
+// the same time; to write less costs little more than the lock.
+const sharedLayer = 1 << 20
+
+func contentSize(changes []tree.Change) (n int64) {
+	for _, c := range changes {
+		if c.Node != nil {
+			n += c.Node.Size()
+		}
+	}
+	return n
 }
 
 // layerError says that the layer of a step cannot be written, and what helps.
