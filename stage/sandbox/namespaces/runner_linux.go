@@ -180,7 +180,7 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 		}
 	}
 	if p.ready {
-		if p.ahead != nil && !p.config.DryRun {
+		if p.ahead != nil && p.root == nil && !p.config.DryRun { // one that is given its root cannot be started ahead
 			p.ahead.prepare(&p.helper.origin)
 		}
 		if err := p.groups.close(); err != nil {

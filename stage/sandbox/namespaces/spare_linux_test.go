@@ -3,10 +3,14 @@ package namespaces
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stagewright/stagewright/internal/arch"
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
 )
@@ -93,4 +97,39 @@ func TestSpare(t *testing.T) {
 	}
 	run(like)
 	r.spares.expire(spareOf(t, r))
+}
+
+// TestNoSpareWithRoot: a step that is given its root neither uses up the helper of the next one nor has one started.
+func TestNoSpareWithRoot(t *testing.T) {
+	emulator, err := exec.LookPath("qemu-s390x-static")
+	if err != nil || !thisMachine().privileged {
+		t.Skip("needs root, and an emulator; apt-get install qemu-user-static")
+	}
+	r := New(Options{})
+	p, emulators := platform.MustParse("linux/s390x"), map[string]string{"s390x": emulator}
+	if err := r.CheckPlatform(t.Context(), p, emulators); err != nil {
+		t.Skip(err)
+	}
+	run := func(p platform.Platform) {
+		t.Helper()
+		spec := &sandbox.Spec{
+			Root: sandbox.Root{Lowers: []string{t.TempDir()}}, Args: []string{"/program"}, Platform: p, Emulators: emulators,
+			Mounts: []sandbox.Mount{{Type: sandbox.MountFile, Target: "/program", Data: arch.Program(p.Architecture), Mode: 0o755}},
+		}
+		if st, err := r.Run(t.Context(), spec); err != nil || st.Code != arch.ProgramStatus {
+			t.Fatal(st, err)
+		}
+	}
+	run(p)
+	if r.spares.next != nil {
+		t.Error("a helper was started ahead that no step can use")
+	}
+	run(platform.Platform{OS: "linux", Architecture: runtime.GOARCH})
+	first := spareOf(t, r)
+	first.expiry.Stop() // a machine with much to do takes its time
+	defer r.spares.expire(first)
+	run(p)
+	if spareOf(t, r) != first {
+		t.Error("the helper of the next step is another one")
+	}
 }
