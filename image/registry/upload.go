@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/stagewright/stagewright/image"
 )
@@ -53,7 +54,7 @@ type upload struct {
 	blob
 	location *url.URL // where it goes on; nil before it has begun
 	offset   int64    // what the registry has, as far as is known
-	resumed  bool     // it has gone on in the middle
+	resumed  bool     // it has gone on in the middle, or may have
 }
 
 // run sends the blob. After a failure that may pass it asks the registry what has arrived and goes on there, or begins again. The retries
@@ -64,7 +65,7 @@ func (u *upload) run(ctx context.Context) error {
 		if err == nil || !u.again(err) || ctx.Err() != nil {
 			return err
 		}
-		if u.location != nil {
+		if u.location != nil && !u.direct(err, failures) {
 			u.ask(ctx)
 		}
 		if u.offset > best {
@@ -77,10 +78,24 @@ func (u *upload) run(ctx context.Context) error {
 		if failures++; !u.client.retries.wait(ctx, failures, limited.after) {
 			return err
 		}
+		if u.location != nil {
+			continue
+		}
 		if there, hasErr := u.repo.has(ctx, u.digest); hasErr == nil && there {
 			return nil // the answer to the last request was lost, and not the request
 		}
 	}
+}
+
+// direct reports whether the request that failed is simply sent again: where nothing is lost by it, and every other time that the registry
+// answered, lest one that fails at every second request be asked and refuse in turn.
+func (u *upload) direct(err error, failures int) bool {
+	if u.size <= small || u.offset == u.size {
+		return true
+	}
+	var status *transport.Error
+	u.resumed = errors.As(err, &status) && failures%2 == 1
+	return u.resumed
 }
 
 // again reports whether another attempt may succeed, and forgets an upload that the registry has given up.
@@ -150,7 +165,7 @@ func (u *upload) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.offset > 0 {
+	if u.offset > 0 || u.resumed { // the registry compares it with what it has
 		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, u.size-1))
 	}
 	resp, err := u.repo.do(req, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
@@ -204,9 +219,6 @@ func (u *upload) commit(ctx context.Context) error {
 func (u *upload) ask(ctx context.Context) {
 	location := u.location
 	u.location, u.offset, u.resumed = nil, 0, false
-	if u.size <= small {
-		return
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), nil)
 	if err != nil {
 		return

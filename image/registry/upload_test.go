@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/imagetest"
@@ -169,6 +172,43 @@ func TestBrokenUploads(t *testing.T) {
 				t.Errorf("%d bytes, %v", n, err)
 			}
 		})
+	}
+}
+
+// TestEveryNthRequestFails: whatever the period, an image of small blobs and one of a large one get through, one request after the other and
+// several at once.
+func TestEveryNthRequestFails(t *testing.T) {
+	for n := 2; n <= 7; n++ {
+		for _, jobs := range []int{1, 4} {
+			for _, size := range []int{1000, 3 * mib} {
+				t.Run(fmt.Sprintf("%d, %d jobs, %d bytes", n, jobs, size), func(t *testing.T) {
+					t.Parallel()
+					s := serve(t)
+					var requests atomic.Int64
+					s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+						if requests.Add(1)%int64(n) != 0 {
+							return false
+						}
+						w.WriteHeader(http.StatusServiceUnavailable)
+						return true
+					})
+					var opens imagetest.Opens
+					o := anonymous()
+					o.Jobs = jobs
+					if jobs > 1 {
+						o.Retries = 20 // it is luck who is the n-th
+					}
+					img := imagetest.Make(t, image.Spec{Base: imagetest.Big(t, &opens, size), File: imagetest.File("linux", "amd64"), Layers: []v1.Layer{
+						imagetest.Layer(t, &opens, map[string]string{"a": "1"}), imagetest.Layer(t, &opens, map[string]string{"b": "2"}),
+					}})
+					imagetest.Write(t, registry.PushWith(s.host+"/app:1", o, "2"), image.Artifact{Image: img})
+					s.intercept(nil)
+					if _, err := client().Resolve(t.Context(), s.host+"/app:2", amd64); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
 	}
 }
 
