@@ -152,6 +152,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v2/app/", "", 404, "UNSUPPORTED"},
 		{"GET", "/", "", 404, "UNSUPPORTED"},
 		{"GET", "/v1/", "", 404, "UNSUPPORTED"},
+		{"GET", "/app/manifests/latest", "", 404, "UNSUPPORTED"},
+		{"GET", "/v2app/manifests/latest", "", 404, "UNSUPPORTED"},
 		{"POST", "/v2/app/blobs/uploads/", "", 405, "UNSUPPORTED"},
 		{"PUT", "/v2/app/manifests/latest", "", 405, "UNSUPPORTED"},
 		{"DELETE", "/v2/app/manifests/" + digest.String(), "", 405, "UNSUPPORTED"},

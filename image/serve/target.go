@@ -35,11 +35,10 @@ const maxRepo = 255
 
 // parse reads the path of a request. A repository may have parts that are called like what follows it, so it is read from its end.
 func parse(path string) (target, *Error) {
-	rest, ok := strings.CutPrefix(path, "/v2")
-	if ok && (rest == "" || rest == "/") {
+	if path == "/v2" || path == "/v2/" {
 		return target{kind: version}, nil
 	}
-	rest, ok = strings.CutPrefix(rest, "/")
+	rest, ok := strings.CutPrefix(path, "/v2/")
 	head, last := cutLast(rest)
 	repo, what := cutLast(head)
 	t := target{repo: repo, reference: last}
