@@ -38,16 +38,6 @@ type builtImage struct {
 	files     listing.Tree
 }
 
-// on returns the image of an architecture.
-func (b *built) on(arch string) builtImage {
-	for _, i := range b.images {
-		if i.platform.Architecture == arch {
-			return i
-		}
-	}
-	panic("the fixture is not built for " + arch)
-}
-
 // describe reads out of a build what it is.
 func describe(t testing.TB, res *stagewright.Result) *built {
 	t.Helper()
