@@ -34,25 +34,22 @@ import (
 // layered is a registry on loopback with a base image of several layers, which counts how
 // often each layer's bytes are asked for.
 type layered struct {
-	ref    string
-	layers map[string]bool // digests
-	before func(digest string)
+	ref string
 
-	mu   sync.Mutex
-	gets map[string]int
+	mu     sync.Mutex
+	layers map[string]bool // digests
+	gets   map[string]int
+	before func() // each of them
 }
 
 // newLayered makes layers of the given headers, each with its name as contents.
 func newLayered(t *testing.T, layers ...[]tar.Header) *layered {
 	t.Helper()
-	r := &layered{layers: map[string]bool{}, gets: map[string]int{}, before: func(string) {}}
+	r := &layered{layers: map[string]bool{}, gets: map[string]int{}, before: func() {}}
 	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if _, digest, ok := strings.Cut(q.URL.Path, "/blobs/"); ok && q.Method == http.MethodGet && r.layers[digest] {
-			r.mu.Lock()
-			r.gets[digest]++
-			r.mu.Unlock()
-			r.before(digest)
+		if _, digest, ok := strings.Cut(q.URL.Path, "/blobs/"); ok && q.Method == http.MethodGet {
+			r.count(digest)()
 		}
 		inner.ServeHTTP(w, q)
 	}))
@@ -68,7 +65,9 @@ func newLayered(t *testing.T, layers ...[]tar.Header) *layered {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.mu.Lock()
 		r.layers[d.String()] = true
+		r.mu.Unlock()
 		if img, err = mutate.AppendLayers(img, layer); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +105,17 @@ func tarLayer(t *testing.T, headers []tar.Header) v1.Layer {
 		t.Fatal(err)
 	}
 	return layer
+}
+
+// count counts a request for a blob, and returns what is to be done before the answer.
+func (r *layered) count(digest string) func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.layers[digest] {
+		return func() {}
+	}
+	r.gets[digest]++
+	return r.before
 }
 
 // counted is how often the layers were asked for: all together, and the most for one.
@@ -230,10 +240,12 @@ func TestOneDownload(t *testing.T) {
 	dir := t.TempDir()
 	asked, waits := make(chan struct{}), make(chan struct{})
 	var first, told sync.Once
-	r.before = func(string) {
+	r.mu.Lock()
+	r.before = func() {
 		first.Do(func() { close(asked) })
 		<-waits // until the other process waits for this one
 	}
+	r.mu.Unlock()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLazyBuilder$")
 	cmd.Env = append(os.Environ(), lazyBuilder+"="+dir+"="+r.ref)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

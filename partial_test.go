@@ -86,6 +86,25 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// A platform whose processes this machine cannot run, which is found before anything runs.
+func TestPartialWithoutEmulator(t *testing.T) {
+	s := stage.ForPlatform(func(p platform.Platform) stage.Stage {
+		made := stage.Scratch().File("/a", "x")
+		if p.Architecture == "s390x" {
+			return made.Run("true")
+		}
+		return made
+	})
+	res := builder(t)(s, stagewright.Options{Partial: true, Platforms: platform.MustParseSet("linux/s390x,linux/amd64,linux/arm64")})
+	failed := res.Failed()
+	if len(failed) != 1 || failed[0].Platform.Architecture != "s390x" || !errors.Is(failed[0].Err, stage.ErrUnsupported) {
+		t.Errorf("failed are %v, want linux/s390x with stage.ErrUnsupported", failed)
+	}
+	if n := len(res.Outputs()); n != 2 {
+		t.Errorf("%d images, want 2", n)
+	}
+}
+
 // A stage that is pinned to the build platform is done once for all.
 func TestPinnedStageRunsOnce(t *testing.T) {
 	var calls atomic.Int32

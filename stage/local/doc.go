@@ -33,5 +33,12 @@
 // layers of a base image are passed on untouched.
 //
 // An Executor may be used by several goroutines, and several processes may share
-// one cache directory. When Execute returns, nothing that it started is running.
+// one cache directory: of those that miss the same Run, function, base layer or large layer one
+// does the work, and the others wait for it (cache.Lock) and say so in a stage.Notice. When
+// Execute returns, nothing that it started is running, and a result's Close ends what
+// RunProcess runs.
+//
+// A base image is lazy. Its layers are fetched and indexed once in the life of the cache, when
+// a step needs to know the files; what is only laid over it, as a copy with Link, does not. Files
+// are read out of a layer's tar; directories are made for Run steps only.
 package local
