@@ -16,8 +16,8 @@ var engines = map[string]struct {
 	variants []string
 }{
 	"docker":     {func(t *testing.T) engine { return startDocker(t) }, []string{"grouped", "docker", "tar"}},
-	"podman":     {func(t *testing.T) engine { return newPodman(t, "overlay") }, []string{"grouped", "docker", "zstd", "tar"}},
-	"podman-vfs": {func(t *testing.T) engine { return newPodman(t, "vfs") }, []string{"deep"}},
+	"podman":     {func(t *testing.T) engine { return newPodman(t, "overlay", filepath.Join(shared.dir, "podman")) }, []string{"grouped", "docker", "zstd", "tar"}},
+	"podman-vfs": {func(t *testing.T) engine { return newPodman(t, "vfs", filepath.Join(shared.dir, "podman-vfs")) }, []string{"deep"}},
 	"containerd": {func(t *testing.T) engine { return startContainerd(t) }, []string{"grouped", "docker", "deep", "zstd", "tar"}},
 }
 

@@ -12,18 +12,17 @@ import (
 
 // podman has a store of its own; it is no daemon.
 type podman struct {
-	driver string // of its storage: overlay takes 128 layers, vfs any number, and copies all files for each
-	global []string
+	driver  string   // of its storage: overlay takes 128 layers, vfs any number, and copies all files for each
+	program []string // with its global options
 }
 
-func newPodman(t *testing.T, driver string) *podman {
+// newPodman uses a store below dir.
+func newPodman(t *testing.T, driver, dir string) *podman {
 	t.Helper()
 	tool(t, "podman", "podman")
 	tool(t, "runc", "runc")
-	dir := filepath.Join(shared.dir, "podman-"+driver)
 	return &podman{driver, []string{
-		// what it mounts is in a namespace that ends with it
-		"unshare", "--mount", "podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+		"podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
 		"--storage-driver", driver, "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "runc",
 	}}
 }
@@ -32,7 +31,8 @@ func (p *podman) String() string { return "podman, " + p.driver }
 
 func (p *podman) do(t *testing.T, args ...string) string {
 	t.Helper()
-	return run(t, command{args: append(p.global[:len(p.global):len(p.global)], args...)})
+	// What it mounts is in a namespace that ends with it.
+	return run(t, command{args: slices.Concat([]string{"unshare", "--mount"}, p.program, args)})
 }
 
 func (p *podman) load(t *testing.T, path, name string) {

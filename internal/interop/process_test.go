@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// daemon is a running server in namespaces of its own for mounts and processes: when it is gone, so is everything that it has started and
+// server is a running program in namespaces of its own for mounts and processes: when it is gone, so is everything that it has started and
 // mounted, whatever it died of.
-type daemon struct {
+type server struct {
 	name  string
 	cmd   *exec.Cmd
 	log   string
@@ -28,7 +28,7 @@ func start(t *testing.T, dir string, args []string, ready func(context.Context) 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{name: args[0], log: filepath.Join(dir, "log"), ended: make(chan error, 1)}
+	d := &server{name: args[0], log: filepath.Join(dir, "log"), ended: make(chan error, 1)}
 	log, err := os.Create(d.log)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func start(t *testing.T, dir string, args []string, ready func(context.Context) 
 	}
 }
 
-func (d *daemon) wait(ctx context.Context, ready func(context.Context) error) error {
+func (d *server) wait(ctx context.Context, ready func(context.Context) error) error {
 	ctx, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	for {
@@ -70,7 +70,7 @@ func (d *daemon) wait(ctx context.Context, ready func(context.Context) error) er
 }
 
 // stop asks the server to end, and ends it with all its processes when it does not.
-func (d *daemon) stop() error {
+func (d *server) stop() error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return nil // it has ended
 	}
