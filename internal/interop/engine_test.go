@@ -102,9 +102,3 @@ func sameFields(t *testing.T, what string, want, got map[string]any, except ...s
 	}
 	equal(t, what, expected, picked)
 }
-
-// canRun tells whether this machine runs programs of an architecture.
-func canRun(t *testing.T, arch string) bool {
-	t.Helper()
-	return arch == "amd64"
-}
