@@ -3,9 +3,12 @@ package interop
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/image"
 	sinks "github.com/stagewright/stagewright/image/daemon"
@@ -25,7 +28,7 @@ func (p *podman) service(t *testing.T) string {
 	if podmanSockets.of[p.driver] == "" {
 		dir := filepath.Join(shared.dir, "service-"+p.driver)
 		socket := "unix://" + filepath.Join(dir, "sock")
-		start(t, dir, append(p.global[2:len(p.global):len(p.global)], "system", "service", "--time=0", socket),
+		start(t, dir, slices.Concat(p.program, []string{"system", "service", "--time=0", socket}),
 			answers("podman", "--remote", "--url", socket, "version"))
 		podmanSockets.of[p.driver] = socket
 	}
@@ -94,10 +97,52 @@ func TestDaemons(t *testing.T) {
 				e.remove(t, name)
 			}
 		}
-		s, _ := sink(t, e, sinks.Options{Platform: i.platform}, name)
+		s, how := sink(t, e, sinks.Options{Platform: i.platform}, name)
 		deliver(t, s, b)
+		if strings.Contains(how, "pulled") {
+			onlyTheMissingLayer(t, e, b, i)
+		}
 		check(t, e, "image/daemon", name, "", b, i)
+		compared(t, "image/daemon", e.String(), b.name+" "+i.platform.Architecture, "nothing the second time")
 	})
+}
+
+// onlyTheMissingLayer delivers an image with one small layer more than what the engine has: beside it the manifest and the configuration travel.
+func onlyTheMissingLayer(t *testing.T, e engine, b *variant, i builtImage) {
+	t.Helper()
+	if b.name != "grouped" {
+		return
+	}
+	more := "example.org/interop/sink-more:1.0"
+	s, _ := sink(t, e, sinks.Options{Platform: i.platform}, more)
+	d, err := image.Deliver(t.Context(), s, image.Artifact{Image: oneMore(t, i.image)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Blobs > 3 || d.Bytes > 64<<10 {
+		t.Errorf("%s: one small layer more: %+v", e, d)
+	}
+	e.remove(t, more)
+	compared(t, "image/daemon", e.String(), b.name+" "+i.platform.Architecture, "only the missing layer travels")
+}
+
+// oneMore is an image with one small layer on top of another image.
+func oneMore(t *testing.T, base v1.Image) v1.Image {
+	t.Helper()
+	l, err := zipped([]entry{text("more", 0o644, "one more\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := image.FileOf(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.History = append(file.History, image.History{CreatedBy: "one more"})
+	img, err := image.New(image.Spec{Base: base, Layers: []v1.Layer{l}, File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
 }
 
 // TestDockerLayers: an image that Docker could not start is refused before a layer is sent.
