@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,11 +39,19 @@ func start(t *testing.T, dir string, args []string, ready func(context.Context) 
 	script := `mount --make-rprivate / && mount -t proc proc /proc && exec "$@"`
 	d.cmd = exec.Command("sh", append([]string{"-c", script, "sh"}, args...)...)
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = dir, log, log
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true}
-	if err := d.cmd.Start(); err != nil {
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the signal is for the death of the thread
+		err := d.cmd.Start()
+		started <- err
+		if err == nil {
+			d.ended <- d.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	go func() { d.ended <- d.cmd.Wait() }()
 	shared.atEnd(d.stop)
 	if err := d.wait(t.Context(), ready); err != nil {
 		text, _ := os.ReadFile(d.log)
