@@ -44,9 +44,10 @@ func newStream(ctx context.Context, img v1.Image, names []content.Name, tell fun
 	r, w := io.Pipe()
 	s := &stream{PipeReader: r, ended: make(chan error, 1)}
 	go func() {
-		out := &counter{w: w, total: &s.bytes, tell: tell}
+		out := &content.Meter{W: w, Tell: tell, At: image.Transfer{What: "archive"}}
 		err := archive.WriteDocker(ctx, out, archive.Options{}, image.Artifact{Image: img}, full(names)...)
-		out.end()
+		out.End()
+		s.bytes = out.At.Done
 		w.CloseWithError(err)
 		s.ended <- err
 	}()
@@ -68,28 +69,4 @@ func (s *stream) finish(ctx context.Context, reader error) error {
 		return errors.New("it stopped reading before the end of the archive")
 	}
 	return reader
-}
-
-// counter tells how much of an archive has moved, once a MiB and at the end.
-type counter struct {
-	w     io.Writer
-	total *int64
-	told  int64
-	tell  func(image.Transfer)
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	*c.total += int64(n)
-	if *c.total-c.told >= 1<<20 {
-		c.end()
-	}
-	return n, err
-}
-
-func (c *counter) end() {
-	if c.told < *c.total {
-		c.told = *c.total
-		c.tell(image.Transfer{What: "archive", Done: *c.total})
-	}
 }

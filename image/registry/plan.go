@@ -15,10 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
 )
-
-// maxDepth bounds how deep indexes may be nested.
-const maxDepth = 8
 
 // blob is what a push may have to send.
 type blob struct {
@@ -83,8 +81,8 @@ func (l *listing) children(ctx context.Context, a image.Artifact, depth int) err
 	if a.Image != nil {
 		return l.image(a.Image)
 	}
-	if depth == maxDepth {
-		return fmt.Errorf("indexes are nested more than %d deep", maxDepth)
+	if depth == content.MaxDepth {
+		return fmt.Errorf("indexes are nested more than %d deep", content.MaxDepth)
 	}
 	m, err := a.Index.IndexManifest()
 	if err != nil {
@@ -93,25 +91,13 @@ func (l *listing) children(ctx context.Context, a image.Artifact, depth int) err
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(l.client.options.jobs())
 	for _, d := range m.Manifests {
-		child, err := childOf(a.Index, d)
+		child, err := content.Child(a.Index, d)
 		if err != nil {
 			return err
 		}
 		g.Go(func() error { return l.missing(ctx, child, depth+1) })
 	}
 	return g.Wait()
-}
-
-func childOf(x v1.ImageIndex, d v1.Descriptor) (a image.Artifact, err error) {
-	switch {
-	case d.MediaType.IsImage():
-		a.Image, err = x.Image(d.Digest)
-	case d.MediaType.IsIndex():
-		a.Index, err = x.ImageIndex(d.Digest)
-	default:
-		err = fmt.Errorf("child %s is neither an image nor an index but %q", d.Digest, d.MediaType)
-	}
-	return a, err
 }
 
 func (l *listing) image(img v1.Image) error {

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
 )
 
 // entry is an artifact that is held. What it has does not change; the fields of its life are guarded by Handler.mu.
@@ -60,10 +61,8 @@ type blob struct {
 	open func(ctx context.Context) (io.ReadCloser, error)
 }
 
-const (
-	maxDepth     = 8        // of indexes in indexes
-	maxDocuments = 64 << 20 // bytes of all manifests of an artifact
-)
+// maxDocuments bounds the bytes of all manifests of an artifact.
+const maxDocuments = 64 << 20
 
 // describe lists what an artifact has, without opening a layer.
 func describe(ctx context.Context, n name, a image.Artifact) (*entry, error) {
@@ -129,23 +128,18 @@ func (e *entry) addImage(img v1.Image) error {
 }
 
 func (e *entry) addIndex(ctx context.Context, x v1.ImageIndex, depth int, room *int) error {
-	if depth == maxDepth {
-		return fmt.Errorf("indexes are nested more than %d deep", maxDepth)
+	if depth == content.MaxDepth {
+		return fmt.Errorf("indexes are nested more than %d deep", content.MaxDepth)
 	}
 	m, err := x.IndexManifest()
 	if err != nil {
 		return err
 	}
 	for _, d := range m.Manifests {
-		var child image.Artifact
-		switch {
-		case d.MediaType.IsImage():
-			child.Image, err = x.Image(d.Digest)
-		case d.MediaType.IsIndex():
-			child.Index, err = x.ImageIndex(d.Digest)
-		default:
+		if !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
 			continue // no Go value has its bytes
 		}
+		child, err := content.Child(x, d)
 		if err == nil {
 			_, err = e.add(ctx, child, depth+1, room)
 		}

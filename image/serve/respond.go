@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/internal/content"
 )
 
 // manifest answers with a manifest or an index.
@@ -101,8 +102,10 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, t target) *Error 
 	}
 	defer rc.Close()
 	w.WriteHeader(status)
-	out := &meter{w: w, tell: h.options.Sent, at: image.Transfer{What: digest.String(), Done: from, Total: b.size}}
-	if err := copyRange(out, rc, from, to, b.size); err != nil {
+	out := &content.Meter{W: w, Tell: h.options.Sent, At: image.Transfer{What: digest.String(), Done: from, Total: b.size}}
+	err = copyRange(out, rc, from, to, b.size)
+	out.End()
+	if err != nil {
 		h.broken(r.Context(), t, err)
 		panic(http.ErrAbortHandler) // the only way to say that these bytes are not to be used
 	}
@@ -165,24 +168,6 @@ type clientGone struct{ err error }
 
 func (e *clientGone) Error() string { return e.err.Error() }
 func (e *clientGone) Unwrap() error { return e.err }
-
-// meter tells of what goes through it, once a MiB and at the end.
-type meter struct {
-	w    io.Writer
-	tell func(image.Transfer)
-	at   image.Transfer
-	told int64
-}
-
-func (m *meter) Write(p []byte) (int, error) {
-	n, err := m.w.Write(p)
-	m.at.Done += int64(n)
-	if err != nil || m.at.Done-m.told >= 1<<20 || m.at.Done == m.at.Total {
-		m.told = m.at.Done
-		m.tell(m.at)
-	}
-	return n, err
-}
 
 // readRange reads the Range header. Several ranges, and what is no range of bytes, are ignored, as RFC 9110, 14.2 allows.
 func readRange(r *http.Request, size int64) (from, to int64, status int) {

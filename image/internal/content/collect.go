@@ -13,8 +13,8 @@ import (
 	"github.com/stagewright/stagewright/image"
 )
 
-// maxDepth bounds indexes that hold indexes.
-const maxDepth = 4
+// MaxDepth bounds indexes that hold indexes.
+const MaxDepth = 8
 
 // Blob is one blob of an artifact.
 type Blob struct {
@@ -96,23 +96,15 @@ func (c *collector) image(img v1.Image) error {
 }
 
 func (c *collector) index(ctx context.Context, x v1.ImageIndex, depth int) error {
-	if depth == maxDepth {
-		return fmt.Errorf("indexes are nested more than %d deep", maxDepth)
+	if depth == MaxDepth {
+		return fmt.Errorf("indexes are nested more than %d deep", MaxDepth)
 	}
 	m, err := x.IndexManifest()
 	if err != nil {
 		return err
 	}
 	for _, d := range m.Manifests {
-		var child image.Artifact
-		switch {
-		case d.MediaType.IsImage():
-			child.Image, err = x.Image(d.Digest)
-		case d.MediaType.IsIndex():
-			child.Index, err = x.ImageIndex(d.Digest)
-		default:
-			err = fmt.Errorf("child %s is neither an image nor an index but %q", d.Digest, d.MediaType)
-		}
+		child, err := Child(x, d)
 		if err != nil {
 			return err
 		}
@@ -121,6 +113,19 @@ func (c *collector) index(ctx context.Context, x v1.ImageIndex, depth int) error
 		}
 	}
 	return nil
+}
+
+// Child is what a row of an index stands for.
+func Child(x v1.ImageIndex, row v1.Descriptor) (a image.Artifact, err error) {
+	switch {
+	case row.MediaType.IsImage():
+		a.Image, err = x.Image(row.Digest)
+	case row.MediaType.IsIndex():
+		a.Index, err = x.ImageIndex(row.Digest)
+	default:
+		err = fmt.Errorf("child %s is neither an image nor an index but %q", row.Digest, row.MediaType)
+	}
+	return a, err
 }
 
 // Copy writes the bytes of b to w and verifies them. An error leaves w with some of them.

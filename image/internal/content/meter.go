@@ -7,7 +7,7 @@ import (
 	"github.com/stagewright/stagewright/image"
 )
 
-// Meter passes on what is written to it, and tells of it: once a MiB, and when At.Done reaches At.Total. It is for one goroutine.
+// Meter passes on what is written to it, and tells of it: once a MiB, when At.Done reaches At.Total, and at its End. It is for one goroutine.
 type Meter struct {
 	W    io.Writer
 	Tell func(image.Transfer) // nil for nobody
@@ -21,11 +21,18 @@ const meterStep = 1 << 20
 func (m *Meter) Write(p []byte) (int, error) {
 	n, err := m.W.Write(p)
 	m.At.Done += int64(n)
-	if m.Tell != nil && n > 0 && (m.At.Done-m.told >= meterStep || m.At.Done == m.At.Total) {
+	if n > 0 && (m.At.Done-m.told >= meterStep || m.At.Done == m.At.Total) {
+		m.End()
+	}
+	return n, err
+}
+
+// End tells of what was not told yet.
+func (m *Meter) End() {
+	if m.Tell != nil && m.told < m.At.Done {
 		m.told = m.At.Done
 		m.Tell(m.At)
 	}
-	return n, err
 }
 
 // Send is Copy that tells of it; tell may be nil.
