@@ -242,15 +242,11 @@ func (b *builder) request(o Options) stage.Request {
 
 // compile makes the graph and what evaluates it. It fills in what the options leave open.
 func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, *builder, error) {
-	for i, sink := range o.Sinks {
-		if sink == nil {
-			return nil, nil, fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
-		}
-		if c, ok := sink.(image.Checker); ok {
-			if err := c.Check(); err != nil {
-				return nil, nil, fmt.Errorf("stagewright: sink %d (%s): %w", i, image.SinkName(sink), err)
-			}
-		}
+	if err := o.Platforms.Check(); err != nil {
+		return nil, nil, fmt.Errorf("stagewright: Options.Platforms: %w", err)
+	}
+	if err := checkSinks(o.Sinks); err != nil {
+		return nil, nil, err
 	}
 	b := &builder{executor: o.Executor}
 	g, err := b.compile(ctx, target, o)

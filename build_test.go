@@ -237,7 +237,7 @@ func TestSinksAreCheckedFirst(t *testing.T) {
 		"kind cluster test":           daemon.Kind("test"),
 	} {
 		_, err := stagewright.Build(t.Context(), target, stagewright.Options{CacheDir: t.TempDir(), Sinks: []image.Sink{sink}})
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "sink 0 (") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "sink 0") {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 	var all sync.WaitGroup
 	for i, sink := range o.Sinks {
 		all.Go(func() {
+			errs[i] = fmt.Errorf("stagewright: sink %d (%s): it ended its goroutine (runtime.Goexit, as t.FailNow and t.Fatal do); return an error instead", i, image.SinkName(sink))
 			defer func() { panics[i] = recover() }()
 			r.deliveries[i], errs[i] = deliverTo(ctx, i, sink, r.artifact, tell)
 		})
@@ -52,8 +55,46 @@ func deliverTo(ctx context.Context, i int, sink image.Sink, a image.Artifact, te
 		d.Sink = name
 	}
 	tell(stage.SinkFinished{Index: i, Delivery: d, Duration: time.Since(start), Err: err})
-	if err != nil {
-		err = fmt.Errorf("stagewright: sink %d (%s): %w", i, name, err)
+	return d, ofSink(i, name, err)
+}
+
+// ofSink says whose error it is. The sinks of this module begin theirs with their name, those of others may not.
+func ofSink(i int, name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case strings.HasPrefix(err.Error(), name+": "):
+		return fmt.Errorf("stagewright: sink %d: %w", i, err)
 	}
-	return d, err
+	return fmt.Errorf("stagewright: sink %d (%s): %w", i, name, err)
+}
+
+// checkSinks finds what is wrong with sinks before anything is built: those that say so themselves, and two that would replace what the
+// other writes.
+func checkSinks(sinks []image.Sink) error {
+	owners := map[string]int{}
+	for i, sink := range sinks {
+		if sink == nil {
+			return fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
+		}
+		if c, ok := sink.(image.Checker); ok {
+			if err := c.Check(); err != nil {
+				return ofSink(i, image.SinkName(sink), err)
+			}
+		}
+		replacer, ok := sink.(interface{ Replaces() string })
+		if !ok || replacer.Replaces() == "" {
+			continue
+		}
+		path, err := filepath.Abs(replacer.Replaces())
+		if err != nil {
+			return ofSink(i, image.SinkName(sink), err)
+		}
+		if first, taken := owners[path]; taken {
+			return fmt.Errorf("stagewright: sinks %d (%s) and %d (%s) write the same path, where one would replace the other; give each a path of its own",
+				first, image.SinkName(sinks[first]), i, image.SinkName(sink))
+		}
+		owners[path] = i
+	}
+	return nil
 }

@@ -68,6 +68,9 @@ type sink struct {
 // String says where the sink writes.
 func (s *sink) String() string { return s.kind + " " + s.path }
 
+// Replaces is the file that belongs to this sink alone: two sinks of one build cannot both write it.
+func (s *sink) Replaces() string { return s.path }
+
 // Check implements [image.Checker].
 func (s *sink) Check() error {
 	if _, err := content.ParseNames(s.refs); err != nil {

@@ -54,6 +54,14 @@ type dirSink struct {
 
 func (s *dirSink) String() string { return "directory " + s.path }
 
+// Replaces is the directory that belongs to this sink alone, unless it is merged into.
+func (s *dirSink) Replaces() string {
+	if s.o.Merge {
+		return ""
+	}
+	return s.path
+}
+
 func (s *dirSink) Write(ctx context.Context, a image.Artifact) error {
 	if err := s.write(ctx, a); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -138,6 +146,9 @@ func (s *tarSink) String() string {
 	return "tar " + s.path
 }
 
+// Replaces is the file that belongs to this sink alone: two sinks of one build cannot both write it.
+func (s *tarSink) Replaces() string { return s.path }
+
 func (s *tarSink) Write(ctx context.Context, a image.Artifact) error {
 	if err := s.write(ctx, a); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -150,7 +161,7 @@ func (s *tarSink) write(ctx context.Context, a image.Artifact) error {
 		return writeTar(ctx, a, "", s.w)
 	}
 	if s.path == "" {
-		return errors.New("no path; name a file")
+		return errors.New("nowhere to write to; give Tar the name of a file, or TarTo a writer")
 	}
 	switch fi, err := os.Stat(s.path); {
 	case err == nil && fi.IsDir():

@@ -1,0 +1,96 @@
+package stagewright_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/image/archive"
+	"github.com/stagewright/stagewright/image/layout"
+	"github.com/stagewright/stagewright/image/rootfs"
+	"github.com/stagewright/stagewright/platform"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// TestSinksOfOnePath has two sinks of one build name one path. Only a layout and a directory that is merged into hold what both write.
+func TestSinksOfOnePath(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, c := range map[string]struct {
+		sinks []image.Sink
+		want  string // of the error, empty for none
+	}{
+		"two kinds of archive": {[]image.Sink{archive.OCI("a.tar"), archive.Docker("a.tar", "a:1")}, "sinks 0 (OCI archive a.tar) and 1 (docker archive a.tar)"},
+		"two spellings":        {[]image.Sink{rootfs.Tar("r.tar"), layout.Dir("l1"), rootfs.Tar(dir + "/./r.tar")}, "sinks 0 (tar r.tar) and 2 (tar "},
+		"a directory":          {[]image.Sink{rootfs.Dir("d"), rootfs.Dir("d/")}, "sinks 0 (directory d) and 1 (directory d/)"},
+		"a layout":             {[]image.Sink{layout.Dir("l2", "a:1"), layout.Dir("l2", "a:2")}, ""},
+		"merged":               {[]image.Sink{rootfs.DirWith("m", rootfs.Options{Merge: true}), rootfs.DirWith("m", rootfs.Options{Merge: true})}, ""},
+		"writers":              {[]image.Sink{rootfs.TarTo(new(strings.Builder)), rootfs.TarTo(new(strings.Builder))}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Store: cache.NewMemory(), Sinks: c.sinks})
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Close()
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "a path of its own") {
+				t.Errorf("%v", err)
+			}
+			for _, path := range []string{"a.tar", "r.tar", "d", "l1"} {
+				if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
+					t.Errorf("%s was written", path)
+				}
+			}
+		})
+	}
+}
+
+// TestSinkGoexit has a sink end its goroutine, as t.Fatal does: nothing was delivered, so the build fails.
+func TestSinkGoexit(t *testing.T) {
+	sink := image.SinkFunc(func(context.Context, image.Artifact) error {
+		runtime.Goexit()
+		return nil
+	})
+	_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Store: cache.NewMemory(), Sinks: []image.Sink{sink}})
+	if err == nil || !strings.Contains(err.Error(), "sink 0 (image.SinkFunc): it ended its goroutine") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSinkNamedOnce wants the name of a sink in its error once.
+func TestSinkNamedOnce(t *testing.T) {
+	dir := t.TempDir()
+	_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Store: cache.NewMemory(), Sinks: []image.Sink{archive.OCI(dir)}})
+	if err == nil || strings.Count(err.Error(), "OCI archive "+dir) != 1 || !strings.Contains(err.Error(), "sink 0: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBadPlatforms puts sets together by hand that ParseSet would refuse.
+func TestBadPlatforms(t *testing.T) {
+	amd := platform.MustParse("linux/amd64")
+	for name, c := range map[string]struct {
+		set  platform.Set
+		want string
+	}{
+		"unset":   {platform.Set{amd, {}}, "one platform is unset"},
+		"twice":   {platform.Set{amd, {OS: "linux", Architecture: "x86_64"}}, "listed twice"},
+		"unknown": {platform.Set{{OS: "linux", Architecture: "../.."}}, "unknown architecture"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Store: cache.NewMemory(), Platforms: c.set})
+			if err == nil || !strings.Contains(err.Error(), "Options.Platforms") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
