@@ -80,6 +80,9 @@ func (s *containerd) deliver(ctx context.Context, a image.Artifact, tell func(im
 	}
 	have, err := list(ctx, ctr, d.digest.String())
 	if err != nil {
+		if strings.Contains(err.Error(), "failed to dial") { // ctr names the socket, which was its own choice
+			err = fmt.Errorf("no containerd answers: %w; %s", err, startContainerd)
+		}
 		return fmt.Errorf("looking for the image: %w", err)
 	}
 	var missing []content.Name

@@ -137,6 +137,18 @@ load image-archive --name dev --nodes dev-worker /dev/stdin
 	}
 }
 
+// TestContainerdDoesNotRun where ctr chooses the socket, and says which.
+func TestContainerdDoesNotRun(t *testing.T) {
+	path, _ := install(t, "ctr", "#!/bin/sh\necho 'ctr: failed to dial \"/run/containerd/containerd.sock\": context deadline exceeded' >&2\nexit 1\n")
+	var opens imagetest.Opens
+	err := daemon.ContainerdWith(daemon.Options{Program: path}, "app").Write(t.Context(), app(t, &opens, "1"))
+	for _, want := range []string{"no containerd answers", "/run/containerd/containerd.sock", "systemctl start containerd", "Options.Host"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
+
 // TestProgramFailures of both programs: theirs, ours, and that there is none.
 func TestProgramFailures(t *testing.T) {
 	var opens imagetest.Opens

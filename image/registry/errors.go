@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -43,7 +45,8 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
-// Error names the operation, the reference, what happened and what to do about it.
+// Error names the operation, the reference, what happened and what to do about it. Control characters, which a registry may have put
+// into its message, are escaped.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: ", e.Op, e.Ref)
@@ -53,6 +56,19 @@ func (e *Error) Error() string {
 	fmt.Fprintf(&b, "%v", e.Err)
 	if a := e.advice(); a != "" {
 		fmt.Fprintf(&b, " (%s)", a)
+	}
+	return printable(b.String())
+}
+
+// printable escapes what could move the cursor of a terminal, all but the ends of lines.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) && r != '\n' {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
 	}
 	return b.String()
 }
@@ -67,6 +83,8 @@ func (e *Error) Unwrap() []error {
 
 func (e *Error) advice() string {
 	switch {
+	case errors.Is(e.Reason, ErrBadReference) && strings.Contains(e.Ref, "://"):
+		return "write a name like registry.example.com/team/app:1.0, without a scheme; hosts in Options.Insecure are reached over http"
 	case errors.Is(e.Reason, ErrBadReference):
 		return "write a name like alpine:3.22 or registry.example.com/team/app:1.0, in lower case"
 	case errors.Is(e.Reason, ErrNotFound) && e.Op == "push":

@@ -46,6 +46,20 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+func TestErrorIsPrintable(t *testing.T) {
+	err := &Error{Op: "push", Ref: "app:1", Err: &transport.Error{StatusCode: 403, Errors: []transport.Diagnostic{{Code: "DENIED", Message: "tag is \x1b[31mfixed\u009b\r\nfor ever"}}}}
+	if got := err.Error(); strings.ContainsAny(got, "\x1b\u009b\r") || !strings.Contains(got, `tag is \x1b[31mfixed\u009b\r`+"\nfor ever") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAdviceForScheme(t *testing.T) {
+	err := Push("https://registry.example.com/app:1").(interface{ Check() error }).Check()
+	if !errors.Is(err, ErrBadReference) || !strings.Contains(err.Error(), "without a scheme") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestZeroOptionsHaveDefaults(t *testing.T) {
 	for _, o := range []Options{{}, {Timeout: -1, Jobs: -1, Backoff: -1}} {
 		if r := o.retries(); o.jobs() != 4 || r.count != DefaultRetries || r.first != DefaultBackoff {

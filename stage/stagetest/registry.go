@@ -151,7 +151,7 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // newStorage is go-containerregistry's registry in memory, with what it lacks in front: mounts, blobs that belong to
-// repositories, ranges without an end, and the header that says that a subject was understood.
+// repositories, ranges without an end, the header that says that a subject was understood, and the types of artifacts.
 func newStorage() http.Handler {
 	blobs := &blobs{repos: map[string]map[string][]byte{}}
 	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithBlobHandler(blobs), ggcr.WithReferrersSupport(true))
@@ -165,6 +165,8 @@ func newStorage() http.Handler {
 			if acknowledgeSubject(w, r) {
 				inner.ServeHTTP(w, r)
 			}
+		case t.kind == referrers && r.Method == http.MethodGet:
+			serveReferrers(w, r, t, inner)
 		default:
 			inner.ServeHTTP(w, r)
 		}

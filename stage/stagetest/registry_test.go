@@ -249,7 +249,7 @@ func TestReferrers(t *testing.T) {
 	}
 	_, body, _ := send(t, "GET", "http://"+reg.Host()+"/v2/app/referrers/"+digest)
 	index, err := v1.ParseIndexManifest(strings.NewReader(string(body)))
-	if err != nil || len(index.Manifests) != 1 {
+	if err != nil || len(index.Manifests) != 1 || index.Manifests[0].ArtifactType != "application/spdx+json" {
 		t.Errorf("the referrers are %s, %v", body, err)
 	}
 	reg.Set(stagetest.NoReferrers())
