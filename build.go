@@ -172,29 +172,31 @@ func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err := o.checkManifests(max(1, len(o.Platforms))); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
-	done := false
+	done, closing := false, b.close
 	defer func() {
 		if !done { // a panic, of a caller's sink or resolver for instance, closes too
-			_ = b.close()
+			_ = closing()
 		}
 	}()
 	res, err := b.executor.Execute(ctx, g, b.request(o))
 	if err != nil {
+		done = true
 		return nil, errors.Join(joinFailures(err, b.failed), b.close())
 	}
 	r := &Result{Result: res, graph: g, failed: inOrder(o.Platforms, b.failed, stage.FailedOf(res)), close: b.close}
+	closing = r.Close
 	err = r.assemble(o)
 	if err == nil {
 		err = o.checkLayers(r.Outputs())
 	}
+	if err == nil {
+		o.Sinks = b.adopt(o.Sinks)
+		err = r.deliver(ctx, o)
+	}
+	done = true
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	o.Sinks = b.adopt(o.Sinks)
-	if err := r.deliver(ctx, o); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	done = true
 	return r, nil
 }
 

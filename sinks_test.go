@@ -2,6 +2,7 @@ package stagewright_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	"github.com/stagewright/stagewright/image/rootfs"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
 )
 
 // TestSinksOfOnePath has two sinks of one build name one path. Only a layout and a directory that is merged into hold what both write.
@@ -90,6 +92,57 @@ func TestBadPlatforms(t *testing.T) {
 			_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Store: cache.NewMemory(), Platforms: c.set})
 			if err == nil || !strings.Contains(err.Error(), "Options.Platforms") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// closings counts the results that are closed.
+type closings struct {
+	stage.Executor
+	made, closed int
+}
+
+func (c *closings) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
+	res, err := c.Executor.Execute(ctx, g, r)
+	if err == nil {
+		c.made++
+		res = closing{res, c}
+	}
+	return res, err
+}
+
+type closing struct {
+	stage.Result
+	of *closings
+}
+
+func (c closing) Close() error {
+	c.of.closed++
+	return c.Result.Close()
+}
+
+// TestResultIsClosed when Build returns none, so that its lease on the cache ends: after an error of a sink, and after its panic.
+func TestResultIsClosed(t *testing.T) {
+	for name, sink := range map[string]image.SinkFunc{
+		"error": func(context.Context, image.Artifact) error { return errors.New("broken") },
+		"panic": func(context.Context, image.Artifact) error { panic("broken") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner, err := local.New(local.Options{Store: cache.NewMemory()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			executor := &closings{Executor: inner}
+			func() {
+				defer func() { _ = recover() }()
+				_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{Executor: executor, Sinks: []image.Sink{sink}})
+				if err == nil {
+					t.Error("no error")
+				}
+			}()
+			if executor.made != 1 || executor.closed != 1 {
+				t.Errorf("%d results, closed %d times", executor.made, executor.closed)
 			}
 		})
 	}
