@@ -20,7 +20,7 @@ import (
 	"github.com/stagewright/stagewright/stage/local"
 )
 
-// TestSinksOfOnePath has two sinks of one build name one path. Only a layout and a directory that is merged into hold what both write.
+// TestSinksOfOnePath has two sinks of one build name one path. Only a layout holds what both write.
 func TestSinksOfOnePath(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -32,7 +32,7 @@ func TestSinksOfOnePath(t *testing.T) {
 		"two spellings":        {[]image.Sink{rootfs.Tar("r.tar"), layout.Dir("l1"), rootfs.Tar(dir + "/./r.tar")}, "sinks 0 (tar r.tar) and 2 (tar "},
 		"a directory":          {[]image.Sink{rootfs.Dir("d"), rootfs.Dir("d/")}, "sinks 0 (directory d) and 1 (directory d/)"},
 		"a layout":             {[]image.Sink{layout.Dir("l2", "a:1"), layout.Dir("l2", "a:2")}, ""},
-		"merged":               {[]image.Sink{rootfs.DirWith("m", rootfs.Options{Merge: true}), rootfs.DirWith("m", rootfs.Options{Merge: true})}, ""},
+		"merged":               {[]image.Sink{rootfs.DirWith("m", rootfs.Options{Merge: true}), rootfs.DirWith("m", rootfs.Options{Merge: true})}, "sinks 0 (directory m) and 1 (directory m)"},
 		"writers":              {[]image.Sink{rootfs.TarTo(new(strings.Builder)), rootfs.TarTo(new(strings.Builder))}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestSinksOfOnePath(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "a path of its own") {
 				t.Errorf("%v", err)
 			}
-			for _, path := range []string{"a.tar", "r.tar", "d", "l1"} {
+			for _, path := range []string{"a.tar", "r.tar", "d", "m", "l1"} {
 				if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
 					t.Errorf("%s was written", path)
 				}

@@ -6,7 +6,8 @@
 //
 // # Guarantees
 //
-//   - A directory that did not exist, and a tar file, appear complete or not at all.
+//   - A directory that did not exist, and a tar file, appear complete or not at all. A
+//     directory that is there and empty is filled as it is, and emptied after a failure.
 //   - Nothing is ever written outside the destination, whatever links the image has.
 //   - The same image gives the same tar: entries in order of their names, with the
 //     times that the image says.
@@ -15,8 +16,8 @@
 //
 // # Limits
 //
-// Layers are unpacked one after the other into temporary files beside the
-// destination, which need as much room as the image has bytes. In a directory, owners,
+// Layers are unpacked one after the other into temporary files in the directory or
+// beside the tar, which need as much room as the image has bytes. In a directory, owners,
 // device nodes and attributes outside "user." need root: as an ordinary user owners
 // and those attributes are not set, and a device node is an error that names it. A tar
 // has them all.

@@ -54,13 +54,9 @@ type dirSink struct {
 
 func (s *dirSink) String() string { return "directory " + s.path }
 
-// Replaces is the directory that belongs to this sink alone, unless it is merged into.
-func (s *dirSink) Replaces() string {
-	if s.o.Merge {
-		return ""
-	}
-	return s.path
-}
+// Replaces is the directory that belongs to this sink alone: two sinks of one build that fill it at the same time would disturb each other,
+// also when they merge.
+func (s *dirSink) Replaces() string { return s.path }
 
 func (s *dirSink) Write(ctx context.Context, a image.Artifact) error {
 	if err := s.write(ctx, a); err != nil {
@@ -87,18 +83,24 @@ func (s *dirSink) write(ctx context.Context, a image.Artifact) error {
 
 var errIsFile = errors.New("there is a file of that name; name a directory that is empty or not there yet")
 
-// replaceDir makes a directory that is not there yet or is empty: fill gets another name, beside it, that is renamed in the end. A
-// failure leaves nothing behind. But says what else can be done where the directory is not empty.
+// replaceDir makes a directory: fill gets another name, beside it, that is renamed in the end. One that is there and empty is filled as it
+// is, since it may be a mount point, or all that this user may write to. A failure leaves nothing behind. But says what else can be done
+// where the directory is not empty.
 func replaceDir(path, but string, fill func(work string) error) error {
 	if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
 		return errIsFile
 	}
 	names, err := os.ReadDir(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if len(names) > 0 {
+	switch {
+	case err == nil && len(names) > 0:
 		return fmt.Errorf("%w: it has %q; name one that is empty or not there yet, %s", ErrNotEmpty, names[0].Name(), but)
+	case err == nil:
+		if err := fill(path); err != nil {
+			return errors.Join(err, empty(path))
+		}
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	undo, err := atomicfile.MakeParents(path)
 	if err != nil {
@@ -106,10 +108,7 @@ func replaceDir(path, but string, fill func(work string) error) error {
 	}
 	work := atomicfile.TempPath(filepath.Dir(filepath.Clean(path)))
 	if err = fill(work); err == nil {
-		// An empty directory gives way to the new one.
-		if err = os.Rename(work, path); err != nil && names != nil {
-			err = errors.Join(os.Remove(path), os.Rename(work, path))
-		}
+		err = os.Rename(work, path)
 	}
 	if err != nil {
 		os.RemoveAll(work)
@@ -118,11 +117,20 @@ func replaceDir(path, but string, fill func(work string) error) error {
 	return err
 }
 
+// empty removes what is in a directory.
+func empty(dir string) error {
+	names, err := os.ReadDir(dir)
+	for _, n := range names {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, n.Name())))
+	}
+	return err
+}
+
 func (s *dirSink) fill(ctx context.Context, a image.Artifact, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return each(ctx, a, filepath.Dir(dir), func(below string, f *flat) error {
+	return each(ctx, a, dir, func(below string, f *flat) error {
 		at := dir
 		if below != "" {
 			at = filepath.Join(dir, below)

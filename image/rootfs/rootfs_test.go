@@ -160,6 +160,43 @@ func TestDirThatHasFiles(t *testing.T) {
 	}
 }
 
+// TestEmptyDir: a directory that is there and empty is filled as it is. It may be a mount point, or all that an ordinary user may write to:
+// the directory above, which others may not write to either, is not needed.
+func TestEmptyDir(t *testing.T) {
+	above := t.TempDir()
+	dir := filepath.Join(above, "root")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(above, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(above, 0o755)
+	broken := imagetest.Make(t, image.Spec{
+		File:   imagetest.File("linux", "amd64"),
+		Layers: []v1.Layer{layer(t, file("a", "a")), imagetest.Broken(1<<20, func() {})},
+	})
+	if err := rootfs.Dir(dir).Write(t.Context(), image.Artifact{Image: broken}); err == nil {
+		t.Error("a broken image was written")
+	}
+	if names, _ := os.ReadDir(dir); len(names) > 0 {
+		t.Errorf("a failed write left %v", names)
+	}
+	if err := rootfs.Dir(dir).Write(t.Context(), image.Artifact{Image: sample(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, list(t, dir)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if after, err := os.Stat(dir); err != nil || !os.SameFile(before, after) {
+		t.Errorf("another directory took its place, %v", err)
+	}
+}
+
 // TestMergeFollowsNoLink merges into a directory in which a link leads out.
 func TestMergeFollowsNoLink(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()

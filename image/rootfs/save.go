@@ -57,7 +57,7 @@ func save(ctx context.Context, fsys fs.FS, from, dest string) error {
 	}
 	if node.IsDir() {
 		return replaceDir(dest, "or a directory in it", func(work string) error {
-			if err := os.Mkdir(work, 0o700); err != nil {
+			if err := os.MkdirAll(work, 0o700); err != nil {
 				return err
 			}
 			return w.writeTree(work, "", node)
