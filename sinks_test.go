@@ -56,6 +56,19 @@ func TestSinksOfOnePath(t *testing.T) {
 	}
 }
 
+// TestSinksWithoutPath are refused before anything is built.
+func TestSinksWithoutPath(t *testing.T) {
+	for _, sink := range []image.Sink{archive.OCI(""), archive.Docker("", "a:1"), layout.Dir(""), rootfs.Dir(""), rootfs.DirWith("", rootfs.Options{Merge: true}), rootfs.Tar(""), rootfs.TarTo(nil)} {
+		steps := 0
+		_, err := stagewright.Build(t.Context(), stage.Scratch().File("/f", "x"), stagewright.Options{
+			Store: cache.NewMemory(), Sinks: []image.Sink{sink}, Progress: func(stage.Event) { steps++ },
+		})
+		if err == nil || steps > 0 || !strings.Contains(err.Error(), "name") {
+			t.Errorf("%v: %d events, %v", sink, steps, err)
+		}
+	}
+}
+
 // TestSinkGoexit has a sink end its goroutine, as t.Fatal does: nothing was delivered, so the build fails.
 func TestSinkGoexit(t *testing.T) {
 	sink := image.SinkFunc(func(context.Context, image.Artifact) error {

@@ -73,11 +73,17 @@ func (s *sink) Replaces() string { return s.path }
 
 // Check implements [image.Checker].
 func (s *sink) Check() error {
-	if _, err := content.ParseNames(s.refs); err != nil {
+	_, err := content.ParseNames(s.refs)
+	if s.path == "" {
+		err = errNoPath
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", s, err)
 	}
 	return nil
 }
+
+var errNoPath = errors.New("no path; name a file")
 
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
@@ -152,7 +158,7 @@ func (s *sink) replace(ctx context.Context, t *tarball) (written bool, err error
 	fi, err := os.Stat(s.path)
 	switch {
 	case s.path == "":
-		return false, errors.New("no path; name a file")
+		return false, errNoPath
 	case err == nil && fi.IsDir():
 		return false, errors.New("it is a directory; name a file in it, or use image/layout to write a directory")
 	case err == nil && !fi.Mode().IsRegular():

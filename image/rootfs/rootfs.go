@@ -58,6 +58,14 @@ func (s *dirSink) String() string { return "directory " + s.path }
 // also when they merge.
 func (s *dirSink) Replaces() string { return s.path }
 
+// Check implements [image.Checker].
+func (s *dirSink) Check() error {
+	if s.path == "" {
+		return fmt.Errorf("%s: %w", s, errNoDir)
+	}
+	return nil
+}
+
 func (s *dirSink) Write(ctx context.Context, a image.Artifact) error {
 	if err := s.write(ctx, a); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -67,7 +75,7 @@ func (s *dirSink) Write(ctx context.Context, a image.Artifact) error {
 
 func (s *dirSink) write(ctx context.Context, a image.Artifact) error {
 	if s.path == "" {
-		return errors.New("no path; name a directory")
+		return errNoDir
 	}
 	if !s.o.Merge {
 		return replaceDir(s.path, "or set Merge in rootfs.Options to write among them", func(work string) error { return s.fill(ctx, a, work) })
@@ -80,6 +88,8 @@ func (s *dirSink) write(ctx context.Context, a image.Artifact) error {
 	}
 	return s.fill(ctx, a, s.path)
 }
+
+var errNoDir = errors.New("no path; name a directory")
 
 var errIsFile = errors.New("there is a file of that name; name a directory that is empty or not there yet")
 
@@ -142,6 +152,8 @@ func (s *dirSink) fill(ctx context.Context, a image.Artifact, dir string) error 
 	})
 }
 
+var errNowhere = errors.New("nowhere to write to; give Tar the name of a file, or TarTo a writer")
+
 type tarSink struct {
 	path string
 	w    io.Writer
@@ -157,6 +169,14 @@ func (s *tarSink) String() string {
 // Replaces is the file that belongs to this sink alone: two sinks of one build cannot both write it.
 func (s *tarSink) Replaces() string { return s.path }
 
+// Check implements [image.Checker].
+func (s *tarSink) Check() error {
+	if s.w == nil && s.path == "" {
+		return fmt.Errorf("%s: %w", s, errNowhere)
+	}
+	return nil
+}
+
 func (s *tarSink) Write(ctx context.Context, a image.Artifact) error {
 	if err := s.write(ctx, a); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -169,7 +189,7 @@ func (s *tarSink) write(ctx context.Context, a image.Artifact) error {
 		return writeTar(ctx, a, "", s.w)
 	}
 	if s.path == "" {
-		return errors.New("nowhere to write to; give Tar the name of a file, or TarTo a writer")
+		return errNowhere
 	}
 	switch fi, err := os.Stat(s.path); {
 	case err == nil && fi.IsDir():
