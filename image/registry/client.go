@@ -39,7 +39,7 @@ type Options struct {
 	// transfer that makes progress.
 	Timeout time.Duration
 
-	// Jobs is how many blobs are transferred at once. Zero is 4, as in go-containerregistry.
+	// Jobs is how many blobs and manifests are transferred at once. Zero is 8: most are small, and wait for the registry.
 	Jobs int
 
 	// Retries is how often in a row a request is repeated, or an upload resumed, after a failure that may pass: a connection that broke,
@@ -96,7 +96,7 @@ func (o Options) transport(r retries) http.RoundTripper {
 
 func (o Options) jobs() int {
 	if o.Jobs <= 0 {
-		return 4
+		return 8
 	}
 	return o.Jobs
 }

@@ -62,7 +62,7 @@ func TestAdviceForScheme(t *testing.T) {
 
 func TestZeroOptionsHaveDefaults(t *testing.T) {
 	for _, o := range []Options{{}, {Timeout: -1, Jobs: -1, Backoff: -1}} {
-		if r := o.retries(); o.jobs() != 4 || r.count != DefaultRetries || r.first != DefaultBackoff {
+		if r := o.retries(); o.jobs() != 8 || r.count != DefaultRetries || r.first != DefaultBackoff {
 			t.Errorf("%+v: %d jobs, %+v", o, o.jobs(), r)
 		}
 	}
