@@ -36,7 +36,7 @@ func checkEmulators(emulators map[string]string) error {
 // runs; what does not is asked anew, since somebody may install it meanwhile.
 func (e *Executor) checkPlatform(ctx context.Context, p platform.Platform) error {
 	p = p.Normalize()
-	if p.Architecture == runtime.GOARCH && p.Variant == "" {
+	if native(p) {
 		return nil
 	}
 	if _, ok := e.runnable.Load(p); ok {
@@ -49,12 +49,27 @@ func (e *Executor) checkPlatform(ctx context.Context, p platform.Platform) error
 	return nil
 }
 
+// native reports whether this machine runs the programs of a normalized platform for
+// certain.
+func native(p platform.Platform) bool { return p.Architecture == runtime.GOARCH && p.Variant == "" }
+
 // checkPlatforms finds the Run steps that would have to run and cannot, for want of an
-// emulator, before anything runs and before a layer of a base is read. Steps whose result is in the cache need none.
+// emulator, before anything runs and before a layer of a base is read. Steps whose result is in the cache need none,
+// and where every target is finished nobody is asked: an unchanged build starts no process.
 func (s *session) checkPlatforms(ctx context.Context) error {
 	missing := map[platform.Platform]error{}
-	for _, step := range s.steps {
-		if _, ok := step.Op.(*stage.RunOp); !ok || !s.needed[step.ID] {
+	var needed []bool
+	for i, step := range s.steps {
+		if _, ok := step.Op.(*stage.RunOp); !ok || !s.needed[i] || native(step.Platform.Normalize()) {
+			continue
+		}
+		if needed == nil {
+			var err error
+			if needed, err = s.unfinished(ctx); err != nil {
+				return err
+			}
+		}
+		if !needed[i] {
 			continue
 		}
 		if _, asked := missing[step.Platform]; !asked {
@@ -64,10 +79,6 @@ func (s *session) checkPlatforms(ctx context.Context) error {
 	maps.DeleteFunc(missing, func(_ platform.Platform, err error) bool { return err == nil })
 	if len(missing) == 0 || ctx.Err() != nil {
 		return ctx.Err()
-	}
-	needed, err := s.unfinished(ctx)
-	if err != nil {
-		return err
 	}
 	plans, err := s.look().plan(ctx)
 	if err != nil {

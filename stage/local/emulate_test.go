@@ -130,6 +130,7 @@ func isPlatformError(err error) bool {
 type picky struct {
 	refuse string
 	ran    atomic.Int32
+	asked  atomic.Int32 // for a platform
 }
 
 func (r *picky) Run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
@@ -138,6 +139,7 @@ func (r *picky) Run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
 }
 
 func (r *picky) CheckPlatform(_ context.Context, p platform.Platform, emulators map[string]string) error {
+	r.asked.Add(1)
 	if p.Architecture != r.refuse || emulators[p.Architecture] != "" {
 		return nil
 	}
@@ -216,7 +218,7 @@ func TestNoEmulator(t *testing.T) {
 		t.Errorf("%d layers read, %d processes run, started %q; want nothing", n, r.ran.Load(), started)
 	}
 
-	// With one of them everything runs; then its results are in the cache, and the emulator can go.
+	// With one of them everything runs; then its results are in the cache, and the emulator can go: nobody asks for it.
 	emulators := map[string]string{other.Architecture: "/emulator"}
 	for _, c := range []struct {
 		emulators map[string]string
@@ -225,6 +227,7 @@ func TestNoEmulator(t *testing.T) {
 		ok        bool
 	}{{emulators, false, 5, true}, {nil, false, 0, true}, {nil, true, 0, false}, {emulators, true, 5, true}} {
 		r.ran.Store(0)
+		r.asked.Store(0)
 		e := executor(t, dir, local.Options{Runner: r, Images: base, Emulators: c.emulators})
 		res, err := e.Execute(t.Context(), g, stage.Request{NoCache: c.noCache})
 		if res != nil {
@@ -232,6 +235,9 @@ func TestNoEmulator(t *testing.T) {
 		}
 		if (err == nil) != c.ok || r.ran.Load() != c.runs {
 			t.Errorf("%+v: %v, %d processes", c, err, r.ran.Load())
+		}
+		if unchanged := c.ok && c.runs == 0; (r.asked.Load() == 0) != unchanged {
+			t.Errorf("%+v: the runner was asked %d times what it runs", c, r.asked.Load())
 		}
 	}
 }

@@ -18,6 +18,7 @@ type Meter struct {
 
 const meterStep = 1 << 20
 
+// Write implements [io.Writer].
 func (m *Meter) Write(p []byte) (int, error) {
 	n, err := m.W.Write(p)
 	m.At.Done += int64(n)
