@@ -112,3 +112,24 @@ func TestRecordsBelongToTheirInputs(t *testing.T) {
 		t.Errorf("the step gave %q, its copy is %q", one, two)
 	}
 }
+
+// What a merge lays over, and what an apply takes the difference of, is in the key.
+func TestKeysHaveMergedStages(t *testing.T) {
+	e := memory(t, local.Options{})
+	a, b := stage.Scratch().File("/f", "a"), stage.Scratch().File("/f", "b")
+	images := map[string]string{}
+	for name, s := range map[string]stage.Stage{
+		"merge a": stage.Scratch().Merge(a), "merge b": stage.Scratch().Merge(b),
+		"apply to a": stage.Scratch().Apply(stage.Scratch(), a), "apply to b": stage.Scratch().Apply(stage.Scratch(), b),
+	} {
+		_, f, _ := strings.Cut(name, " ")
+		got := read(t, build(t, e, s, stage.Request{}), "f")
+		if got != f[len(f)-1:] {
+			t.Errorf("%s: the file has %q", name, got)
+		}
+		images[name] = digest(t, build(t, e, s, stage.Request{}))
+	}
+	if images["merge a"] == images["merge b"] || images["apply to a"] == images["apply to b"] {
+		t.Errorf("images of different stages are one: %v", images)
+	}
+}

@@ -31,6 +31,7 @@ const (
 //	run      parent, argv, script, its place, compatible, env, dir, user, network, names of further hosts, input,
 //	         allowed exit codes, whether its output is kept, each mount without its contents if a cache,
 //	         a secret or an agent, epoch
+//	merge    parent, then the key of each stage; apply likewise
 //	others   parent and the operation's fields
 //
 // Absolute paths of this machine, modification times, ids of local files, secrets, proxies,
@@ -106,7 +107,7 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 		b.String("name", op.Name).String("version", op.Version)
 	case *stage.MergeOp, *stage.ApplyOp:
 		for range step.Inputs {
-			if err := addSource(slot{step: -1}, nil); err != nil {
+			if err := addSource(slot{step: -1}, []string{}); err != nil {
 				return err
 			}
 		}
