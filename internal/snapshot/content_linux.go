@@ -147,6 +147,9 @@ func (s *Store) OpenFile(id tree.Digest, path string) (*os.File, error) {
 		return nil, err
 	}
 	dir := s.layerPath(id)
+	if _, ok := s.use(id); !ok {
+		return nil, fmt.Errorf("%w: no directory of layer %s", ErrNotFound, id)
+	}
 	r, err := openRoot(dir)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%w: no directory of layer %s", ErrNotFound, id)

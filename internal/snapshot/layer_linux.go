@@ -5,22 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
-// Has reports whether the store has a directory for the layer. It asks for the manifest's name only, in a few microseconds: whether the
-// directory can still be trusted is found out by [Store.Layer].
+// Has reports whether the store has a directory for the layer, and marks it as used. It asks for the manifest's name only, in a few microseconds: whether
+// the directory can still be trusted is found out by [Store.Layer].
 func (s *Store) Has(id tree.Digest) bool {
-	_, ok := s.manifestID(id)
+	_, ok := s.use(id)
 	return ok
-}
-
-func (s *Store) manifestID(id tree.Digest) (fileID, bool) {
-	e, err := statAt(s.layers.fd, layerName(id)+"/"+manifestFile)
-	return fileID{e.ino, e.ctime}, err == nil
 }
 
 // Layer returns a directory that, as an overlay lower on top of those of the layers below, shows the tree full. The directory holds changes,
@@ -134,12 +130,12 @@ func (s *Store) isReady(id tree.Digest) bool {
 	if !ok {
 		return false
 	}
-	got, ok := s.manifestID(id)
+	got, ok := s.use(id)
 	return ok && got == want
 }
 
 func (s *Store) setReady(id tree.Digest) {
-	if m, ok := s.manifestID(id); ok {
+	if m, ok := s.use(id); ok {
 		s.mu.Lock()
 		s.ready[id] = m
 		s.mu.Unlock()
@@ -160,11 +156,11 @@ func (s *Store) verify(ctx context.Context, id tree.Digest, changes []tree.Chang
 		return err
 	}
 	defer r.close()
-	seal, err := s.seal(ctx, r)
+	now, err := s.seal(ctx, r)
 	if err != nil {
 		return err
 	}
-	if seal != m.seal {
+	if now.seal != m.seal {
 		return errSeal
 	}
 	if m.boot != "" && m.boot != s.boot {
@@ -212,19 +208,20 @@ func (s *Store) build(ctx context.Context, id tree.Digest, full *tree.Node, chan
 
 // publish seals the finished directory r, which is <name>/fs below the session, and gives it its name. The caller holds the layer's lock.
 func (s *Store) publish(ctx context.Context, name string, r root, id tree.Digest) error {
-	seal, err := s.seal(ctx, r)
+	m, err := s.seal(ctx, r)
 	if err != nil {
 		return err
 	}
 	if err := s.settle(); err != nil {
 		return err
 	}
-	if err := writeManifest(s.session.fd, name, manifest{seal: seal, boot: s.boot}); err != nil {
+	if err := writeManifest(s.session.fd, name, m); err != nil {
 		return err
 	}
 	if err := unix.Renameat(s.session.fd, name, s.layers.fd, layerName(id)); err != nil {
 		return fmt.Errorf("snapshot: naming the layer %s: %w", id, err)
 	}
 	s.setReady(id)
+	s.tell(id, time.Time{})
 	return nil
 }

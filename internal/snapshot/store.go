@@ -20,6 +20,14 @@ type Options struct {
 	// memory until it is adopted by a copy. It is not used when the store's filesystem will do.
 	UpperDir string
 
+	// Since tells when the youngest lease of this process on the cache began; nil means that there is no lease, and that nobody removes anything. A layer
+	// that was not used since then is marked as used before anybody counts on it, and [Remove] with an older time leaves it. It is called often.
+	Since func() time.Time
+
+	// Used is told of each layer that is made, and of each that is marked as used; before is when it was last used, the zero time of a new one. It is called
+	// by several goroutines.
+	Used func(l Layer, before time.Time)
+
 	// Parallel is the number of goroutines that write, read and hash files in one call; 0 means GOMAXPROCS, at most 8.
 	Parallel int
 }
@@ -80,6 +88,16 @@ func (e *SizeError) Error() string {
 
 // ErrNotFound is wrapped by the errors of [Store.OpenFile] when the store has no such layer or the layer has no such file.
 var ErrNotFound = errors.New("snapshot: not found")
+
+// ErrUsed is wrapped by the errors of [Remove] when a layer was used too lately.
+var ErrUsed = errors.New("snapshot: the layer was used meanwhile")
+
+// A Layer is one directory of a store.
+type Layer struct {
+	ID    tree.Digest
+	Bytes int64     // allocated blocks on the disk, each inode once
+	Used  time.Time // when a build last counted on it
+}
 
 // ErrClosed is returned by the methods of a [Store] after Close.
 var ErrClosed = errors.New("snapshot: store is closed")

@@ -21,6 +21,7 @@ import (
 //	root/ or user-<uid>/             one form for each identity: owners and attribute names on disk differ
 //	    layers/<hex id>/fs           an overlay lower directory
 //	    layers/<hex id>/manifest     the seal of fs; see manifest
+//	    gate                         locked, together with others, while a layer is marked as used, and alone while one is removed
 //	    locks                        one byte of it is locked while a layer is made or verified, so that processes make it once
 //	    tmp/lock                     locked while sessions begin and are looked through
 //	    tmp/<session>/lock           locked as long as the process lives
@@ -69,11 +70,13 @@ func (h host) opaque() string {
 	return "user.overlay.opaque"
 }
 
-// fileID tells one file from another that takes its name.
+// fileID tells one file, that is never edited, from another that takes its name. The ctime is not in it: marking the file as used changes that.
 type fileID struct {
 	ino   uint64
-	ctime int64
+	mtime int64
 }
+
+func (e *entry) id() fileID { return fileID{e.ino, e.mtime} }
 
 // Open opens the store in dir, which it makes if missing with mode 0700. Everything below belongs to the store and must lie on one
 // filesystem that is not shared with other machines. Open fails when the directory belongs to, or can be written by, somebody else.

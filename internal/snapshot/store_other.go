@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/stagewright/stagewright/internal/tree"
 )
@@ -26,6 +27,12 @@ func Open(string, Options) (*Store, error) { return nil, errOS }
 
 // Close does nothing.
 func (*Store) Close() error { return nil }
+
+// Layers calls nothing: elsewhere there are none.
+func Layers(context.Context, string, func(Layer) error) error { return nil }
+
+// Remove returns 0: elsewhere there are no layers.
+func Remove(context.Context, string, tree.Digest, time.Time) (int64, error) { return 0, nil }
 
 // Has is false.
 func (*Store) Has(tree.Digest) bool { return false }

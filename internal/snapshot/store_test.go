@@ -89,8 +89,9 @@ func reseal(t *testing.T, dir, boot string) error {
 		return err
 	}
 	defer r.close()
-	seal, err := s.seal(t.Context(), r)
-	return first(err, writeManifest(unix.AT_FDCWD, filepath.Dir(dir), manifest{seal: seal, boot: boot}))
+	m, err := s.seal(t.Context(), r)
+	m.boot = boot
+	return first(err, writeManifest(unix.AT_FDCWD, filepath.Dir(dir), m))
 }
 
 func TestWithoutABootIDLayersAreSyncedAndTrusted(t *testing.T) {

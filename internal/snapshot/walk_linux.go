@@ -22,7 +22,9 @@ type entry struct {
 	dev, ino     uint64
 	rdev         uint64
 	size         int64
-	mtime, ctime int64 // nanoseconds since the Unix epoch
+	blocks       int64 // allocated, of 512 bytes each
+	atime        int64 // nanoseconds since the Unix epoch, as are the others
+	mtime, ctime int64
 }
 
 func (e *entry) kind() uint32 { return e.mode & unix.S_IFMT }
@@ -39,7 +41,7 @@ func statAt(at int, name string) (entry, error) {
 		return entry{}, err
 	}
 	return entry{name: name, mode: st.Mode, uid: st.Uid, gid: st.Gid, nlink: uint64(st.Nlink), dev: st.Dev, ino: st.Ino, rdev: st.Rdev,
-		size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}, nil
+		size: st.Size, blocks: st.Blocks, atime: st.Atim.Nano(), mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}, nil
 }
 
 // An unlocker gives an ordinary user access to directories of its own that deny it, for the time of a walk. Root needs none.
