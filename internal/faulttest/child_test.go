@@ -1,0 +1,239 @@
+//go:build linux
+
+package faulttest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/sandbox"
+	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
+)
+
+// order is what a child is to do: some builds, one after the other.
+type order struct {
+	World   *world
+	Cache   string
+	Builds  []wanted
+	KillAt  int    // the event of all builds at which it kills itself, from 1; 0 for never
+	Effects string // the file that is told of what is executed; empty for none
+	Timeout time.Duration
+}
+
+// answer is what a child says of each build, as a line of JSON.
+type answer struct {
+	wanted
+	Digest string
+	Err    string
+	Ran    int
+	Events int
+	Took   time.Duration
+}
+
+// carryOut does what the order says, and returns the exit status.
+func (o *order) carryOut() int {
+	ctx, stop := context.WithTimeout(context.Background(), max(o.Timeout, time.Minute))
+	defer stop()
+	b := &bench{world: o.World, ctx: ctx}
+	if o.Effects != "" {
+		b.effect = appendTo(o.Effects)
+	}
+	events, failed := 0, 0
+	out := json.NewEncoder(os.Stdout)
+	for _, n := range o.Builds {
+		began, before := time.Now(), events
+		a := answer{wanted: n}
+		var err error
+		a.Digest, a.Ran, err = b.build(o.Cache, n, func(stage.Event) {
+			if events++; events == o.KillAt {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+		})
+		if err != nil {
+			a.Err, failed = err.Error(), 1
+		}
+		a.Took, a.Events = time.Since(began), events-before
+		_ = out.Encode(a)
+	}
+	return failed
+}
+
+// build builds, reads all bytes of the image, and closes what it opened.
+func (b *bench) build(dir string, n wanted, progress func(stage.Event)) (digest string, ran int, err error) {
+	target, o, err := b.find(n)
+	if err != nil {
+		return "", 0, err
+	}
+	o.CacheDir, o.Progress = dir, progress
+	if b.effect != nil {
+		o.Runner = &counted{Runner: namespaces.New(namespaces.Options{}), tell: b.effect}
+	}
+	o.Sinks = append(o.Sinks, everyByte{})
+	res, err := stagewright.Build(b.ctx, target, o)
+	if err != nil {
+		return "", 0, err
+	}
+	digest, err = res.Digest()
+	return digest, res.Report().Ran(), errors.Join(err, res.Close())
+}
+
+// counted tells of each command before it runs.
+type counted struct {
+	sandbox.Runner
+	tell func(string)
+}
+
+func (c *counted) Run(ctx context.Context, s *sandbox.Spec) (sandbox.Status, error) {
+	c.tell(strings.Join(s.Args, " "))
+	return c.Runner.Run(ctx, s)
+}
+
+// everyByte is a sink that compares each blob with its digest.
+type everyByte struct{}
+
+func (everyByte) Write(_ context.Context, a image.Artifact) error {
+	if a.Image != nil {
+		return checkImage(a.Image)
+	}
+	list, err := a.Index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	for _, d := range list.Manifests {
+		img, err := a.Index.Image(d.Digest)
+		if err == nil {
+			err = checkImage(img)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkImage(img v1.Image) error {
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		want, err := l.Digest()
+		if err != nil {
+			return err
+		}
+		rc, err := l.Compressed()
+		if err != nil {
+			return err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, rc)
+		if err := errors.Join(err, rc.Close()); err != nil {
+			return err
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); got != want.Hex {
+			return fmt.Errorf("WRONG BYTES: a layer reads as %s and is to be %s", got, want.Hex)
+		}
+	}
+	return nil
+}
+
+// command returns a child that is not started yet. wrap are words before its own, such as those of strace.
+func (o *order) command(t testing.TB, wrap ...string) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(wrap, exe)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), orderEnv+"="+string(text), "TMPDIR="+o.World.in("tmp"))
+	return cmd
+}
+
+// run has a child do the order and returns what it said of its builds, and how it ended. What it wrote to standard error is in the error.
+func (o *order) run(t testing.TB, wrap ...string) ([]answer, error) {
+	t.Helper()
+	cmd := o.command(t, wrap...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if errs.Len() > 0 {
+		err = errors.Join(err, fmt.Errorf("it wrote\n%s", tail(errs.String())))
+	}
+	return answers(out.Bytes()), err
+}
+
+func answers(out []byte) []answer {
+	var list []answer
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var a answer
+		if d.Decode(&a) != nil {
+			return list
+		}
+		list = append(list, a)
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-8<<10):] }
+
+// want holds a child's answers to the golden digests: all builds are there and right.
+func (w *world) want(t *testing.T, o *order, got []answer, err error) {
+	t.Helper()
+	if err != nil || len(got) != len(o.Builds) {
+		t.Errorf("%d of %d builds: %v", len(got), len(o.Builds), err)
+	}
+	for _, a := range got {
+		if a.Err != "" {
+			t.Errorf("%s: %s", a.wanted, a.Err)
+		} else if g := w.goldenOf(t, a.wanted); a.Digest != g {
+			t.Errorf("%s: WRONG IMAGE %s; golden %s", a.wanted, a.Digest, g)
+		}
+	}
+}
+
+// goldenOf returns the digest of what is wanted, built undisturbed in a cache that has at most the other variants of the graph.
+func (w *world) goldenOf(t *testing.T, n wanted) string {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.golden[n] != "" {
+		return w.golden[n]
+	}
+	o := &order{World: w, Cache: w.in("golden", n.Graph)}
+	for v := range variants {
+		o.Builds = append(o.Builds, wanted{n.Graph, v})
+	}
+	got, err := o.run(t)
+	if err != nil || len(got) != variants {
+		t.Fatalf("%s cannot be built undisturbed: %v %+v", n.Graph, err, got)
+	}
+	for _, a := range got {
+		w.golden[a.wanted] = a.Digest
+	}
+	w.cold[n.Graph] = got[0].Took
+	if err := os.RemoveAll(o.Cache); err != nil {
+		t.Fatal(err)
+	}
+	return w.golden[n]
+}

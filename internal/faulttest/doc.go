@@ -1,0 +1,12 @@
+// Package faulttest holds no code: its tests build while something breaks, with real processes, files and registries, and then
+// hold the cache to its promise. What it has is right or it is not there: every build afterwards yields the digest of a build in an
+// undisturbed cache, needs no repair, and leaves no process, mount or temporary file behind.
+//
+//	go test ./internal/faulttest         a sample of each, some seconds for each test
+//	make soak                            all of it, for hours
+//	go test ./internal/faulttest -seed N the sample that a failure named
+//
+// What builds, and is killed, is the test binary itself, which main_test.go runs again as a child. What of the whole a test takes is
+// chosen by a seed, which each test logs and -seed sets: moments of a kill by the clock are no more than likely to be the same again,
+// those by an event or a system call are.
+package faulttest
