@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // DiskOptions adjusts a [Disk]. The zero value is right for almost everybody.
@@ -44,6 +45,7 @@ type Disk struct {
 	session *session
 
 	durability durability
+	uses       uses
 }
 
 var (
@@ -52,6 +54,8 @@ var (
 	_ DirStore = (*Disk)(nil)
 	_ Dropper  = (*Disk)(nil)
 	_ Locker   = (*Disk)(nil)
+	_ Toucher  = (*Disk)(nil)
+	_ Keeper   = (*Disk)(nil)
 )
 
 // OpenDisk opens the store in dir, which it creates if it is missing or empty.
@@ -140,6 +144,17 @@ func (d *Disk) currentSession(fresh bool) (*session, error) {
 	return d.session, nil
 }
 
+// moveIn gives a finished temporary file its place and its first stamp.
+func (d *Disk) moveIn(temp, target string, kind Kind, id string) error {
+	_ = stamp(temp, max(time.Now().UnixNano(), d.uses.youngest.Load())) // else it has the kernel's time
+	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
+		if info, err := os.Lstat(temp); err == nil {
+			d.Created(kind, id, allocated(info))
+		}
+	}
+	return moveInto(temp, target)
+}
+
 // moveInto renames a finished temporary file to its place.
 func moveInto(temp, target string) error {
 	err := os.Rename(temp, target)
@@ -163,7 +178,7 @@ func (d *Disk) Lease(ctx context.Context) (io.Closer, error) {
 	if closed {
 		return nil, d.wrap("lease", fs.ErrClosed)
 	}
-	l, err := openLease(d.dir)
+	l, err := openLease(d.dir, &d.uses)
 	if err != nil {
 		return nil, d.wrap("lease", err)
 	}

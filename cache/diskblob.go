@@ -19,12 +19,17 @@ func (d *Disk) Open(ctx context.Context, g Digest) (Blob, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, info, err := openRegular(d.blobPath(g))
+	name := d.blobPath(g)
+	f, info, err := openRegular(name)
 	if errors.Is(err, errNoFile) {
 		return nil, notFound(g)
 	}
 	if err != nil {
 		return nil, d.wrap("open blob", err)
+	}
+	if !d.use(name, info) {
+		f.Close()
+		return nil, notFound(g)
 	}
 	if !d.opts.NoSync {
 		d.durability.seen(g, info.ModTime())
@@ -119,7 +124,7 @@ func (w *diskWriter) publish(got Digest) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := moveInto(f.Name(), d.blobPath(got)); err != nil {
+	if err := d.moveIn(f.Name(), d.blobPath(got), KindBlob, got.Hex()); err != nil {
 		// Windows replaces no file that somebody has open.
 		if info, serr := os.Lstat(d.blobPath(got)); runtime.GOOS != "windows" || serr != nil || info.Size() != w.size {
 			return err

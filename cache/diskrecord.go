@@ -53,7 +53,8 @@ func (d *Disk) Get(ctx context.Context, key Key) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, info, err := openRegular(d.recordPath(key))
+	name := d.recordPath(key)
+	f, info, err := openRegular(name)
 	if errors.Is(err, errNoFile) {
 		return nil, notFound(key)
 	}
@@ -72,7 +73,7 @@ func (d *Disk) Get(ctx context.Context, key Key) ([]byte, error) {
 		return nil, d.wrap("get", err)
 	}
 	data, ok := decodeRecord(key, file)
-	if !ok {
+	if !ok || !d.use(name, info) {
 		return nil, notFound(key)
 	}
 	return data, nil
@@ -98,7 +99,7 @@ func (d *Disk) Put(ctx context.Context, key Key, data []byte) error {
 		err = d.syncBlobs()
 	}
 	if err == nil {
-		err = moveInto(f.Name(), d.recordPath(key))
+		err = d.moveIn(f.Name(), d.recordPath(key), KindRecord, key.Hex())
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // else the next process does it

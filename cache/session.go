@@ -127,10 +127,11 @@ func removeDead(lock, path string) {
 type lease struct {
 	once sync.Once
 	file *os.File
+	uses *uses
 	err  error
 }
 
-func openLease(root string) (*lease, error) {
+func openLease(root string, u *uses) (*lease, error) {
 	gate, err := enterGate(root)
 	if err != nil {
 		return nil, err
@@ -147,12 +148,19 @@ func openLease(root string) (*lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lease{file: f}, nil
+	l := &lease{file: f, uses: u}
+	start, err := beginLease(f)
+	u.begin(start)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // Close ends the lease.
 func (l *lease) Close() error {
 	l.once.Do(func() {
+		l.uses.end()
 		// Removed while still locked, so that a sweeper never holds the name.
 		err := os.Remove(l.file.Name())
 		if errors.Is(err, fs.ErrNotExist) {

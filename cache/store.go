@@ -28,7 +28,7 @@ const MaxRecord = 16 << 20
 // method returns the context's error when the context has ended before it
 // starts. Implementations prove themselves with package cache/cachetest.
 //
-// What else a store can do is asked through package functions: [Lease], [Lock], [Dir].
+// What else a store can do is asked through package functions: [Lease], [Touch], [Lock], [Dir].
 type Store interface {
 	// Get returns the record under key. The slice is the caller's.
 	// Errors: [ErrNotFound] when there is none or it is damaged; anything else
@@ -82,9 +82,11 @@ type Writer interface {
 
 // Leaser is a [Store] from which things may be removed while programs use it.
 type Leaser interface {
-	// Lease keeps everything that is in the store now, or comes in while the
-	// lease is open, from being removed. It ends with Close, or with the
-	// process. A second Close does nothing.
+	// Lease keeps from being removed what is used in the store, or comes into it,
+	// while the lease is open: what Get, Open and [Touch] found, what Put and Commit
+	// stored, and what a [Keeper] was told of. What was there before and nobody
+	// asked for is not covered. The lease ends with Close, or with the process. A second
+	// Close does nothing.
 	Lease(ctx context.Context) (io.Closer, error)
 }
 

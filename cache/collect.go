@@ -1,0 +1,249 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Collector is a [Store] that can be told to become smaller.
+type Collector interface {
+	// Collect and Usage are as those of [Disk].
+	Collect(ctx context.Context, p Policy, areas ...Area) (*Collection, error)
+	Usage(ctx context.Context, areas ...Area) (*Usage, error)
+}
+
+// Collect removes what the policy says from the records, the blobs and the areas. It may run at any
+// time, beside programs that use the store: it takes nothing away that was used since the oldest of
+// the living leases began, or since the call, and an entry that is found while it is being removed is
+// either kept or seen missing. Killed at any instant it leaves a good store.
+//
+// The Collection says what was done even if there is an error: the context's, or one that says what
+// could not be removed and why. An impossible policy is an error before anything is done.
+func (d *Disk) Collect(ctx context.Context, p Policy, areas ...Area) (*Collection, error) {
+	c := &collector{disk: d, policy: p, start: time.Now(), result: &Collection{}}
+	known := []Kind{KindRecord, KindBlob}
+	for _, a := range areas {
+		if slices.Contains(known, a.Kind()) {
+			return c.result, fmt.Errorf("cache: two areas of the kind %q; give each once", a.Kind())
+		}
+		known = append(known, a.Kind())
+	}
+	if err := p.check(known); err != nil {
+		return c.result, err
+	}
+	if err := ctx.Err(); err != nil || !p.removes() {
+		return c.result, err
+	}
+	lock, err := d.lockCollect(ctx, p)
+	if err != nil {
+		return c.result, err
+	}
+	defer lock.Close()
+	if err := c.open(ctx, areas); err != nil {
+		return c.result, d.wrapCollect(err)
+	}
+	err = c.run(ctx)
+	return c.result, d.wrapCollect(errors.Join(err, c.failure()))
+}
+
+func (d *Disk) wrapCollect(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return d.wrap("collect", err)
+}
+
+// collector is one collection.
+type collector struct {
+	disk    *Disk
+	policy  Policy
+	start   time.Time
+	limit   time.Time // what was used at or after it stays
+	need    int64     // bytes that MinFree still wants
+	sources []source
+	result  *Collection
+
+	failed   int
+	firstErr error
+}
+
+// source gives the entries of one area, the one that was unused for the longest time first.
+type source interface {
+	area() Area
+	// size is what its entries occupy.
+	size() int64
+	// peek returns the oldest entry that is left; ok is false when there is none.
+	peek(ctx context.Context) (e Entry, ok bool, err error)
+	// pop takes that entry away from what is left. gone says that it is no longer on the disk.
+	pop(gone bool)
+}
+
+func (c *collector) open(ctx context.Context, areas []Area) error {
+	oldest, err := oldestLease(c.disk.dir)
+	if err != nil {
+		return err
+	}
+	c.limit = c.start
+	if lease := time.Unix(0, oldest); lease.Before(c.start) {
+		c.limit = lease
+		c.result.Lease = lease
+	}
+	if c.policy.MinFree > 0 {
+		free, err := freeSpace(c.disk.dir)
+		if err != nil {
+			return err
+		}
+		c.need = max(0, c.policy.MinFree-free)
+	}
+	for _, a := range c.disk.ownAreas() {
+		areas = append(areas[:len(areas):len(areas)], a)
+	}
+	for _, a := range areas {
+		if !c.policy.covers(a.Kind()) {
+			continue
+		}
+		s, err := scanned(ctx, a)
+		if err != nil {
+			return err
+		}
+		c.sources = append(c.sources, s)
+		c.result.Kept += s.size()
+	}
+	return nil
+}
+
+// run removes, the oldest first, until nothing more has to go.
+func (c *collector) run(ctx context.Context) error {
+	for {
+		s, e, err := c.oldest(ctx)
+		if err != nil || s == nil {
+			return err
+		}
+		reason := c.reason(e)
+		if reason == 0 {
+			return nil
+		}
+		if !e.Used.Before(c.limit) {
+			c.result.Short = max(c.need, c.policy.excess(c.result.Kept))
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.remove(ctx, s, e, reason)
+	}
+}
+
+// oldest returns the entry to look at next, and where it is from; nil when there are no more.
+func (c *collector) oldest(ctx context.Context) (source, Entry, error) {
+	var from source
+	var oldest Entry
+	for _, s := range c.sources {
+		e, ok, err := s.peek(ctx)
+		if err != nil {
+			return nil, e, err
+		}
+		if ok && (from == nil || compareUse(e, oldest) < 0) {
+			from, oldest = s, e
+		}
+	}
+	return from, oldest, nil
+}
+
+// compareUse orders entries as they are removed.
+func compareUse(a, b Entry) int {
+	return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+}
+
+// reason says why the oldest entry must go, 0 if it may stay, and so everything that is younger.
+func (c *collector) reason(e Entry) Reason {
+	switch p := c.policy; {
+	case p.All:
+		return ReasonAll
+	case p.MaxAge > 0 && c.start.Sub(e.Used) > p.MaxAge:
+		return ReasonAge
+	case p.excess(c.result.Kept) > 0:
+		return ReasonBytes
+	case c.need > 0:
+		return ReasonFree
+	}
+	return 0
+}
+
+// excess is by how much a size is above MaxBytes.
+func (p Policy) excess(size int64) int64 {
+	if p.MaxBytes == 0 {
+		return 0
+	}
+	return max(0, size-p.MaxBytes)
+}
+
+func (c *collector) remove(ctx context.Context, s source, e Entry, reason Reason) {
+	if !c.policy.DryRun {
+		freed, err := s.area().Remove(ctx, e.ID, e.Used)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			s.pop(true)
+			c.result.Kept -= e.Bytes
+			return
+		case errors.Is(err, ErrInUse):
+			s.pop(false)
+			return
+		case err != nil:
+			s.pop(false)
+			if c.failed++; c.failed == 1 {
+				c.firstErr = fmt.Errorf("%s %s: %w", e.Kind, e.ID, err)
+			}
+			return
+		}
+		e.Bytes = freed
+	}
+	s.pop(true)
+	c.result.Removed = append(c.result.Removed, Removal{Entry: e, Reason: reason})
+	c.result.Freed += e.Bytes
+	c.result.Kept = max(0, c.result.Kept-e.Bytes)
+	c.need = max(0, c.need-e.Bytes)
+}
+
+// failure is the error for what could not be removed.
+func (c *collector) failure() error {
+	if c.failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d entries could not be removed, the first is %w", c.failed, c.firstErr)
+}
+
+// list is a source that holds all its entries.
+type list struct {
+	of      Area
+	entries []Entry
+	bytes   int64
+}
+
+// scanned reads all entries of an area.
+func scanned(ctx context.Context, a Area) (*list, error) {
+	l := &list{of: a}
+	err := a.Scan(ctx, func(e Entry) error {
+		e.Kind = a.Kind()
+		l.bytes += e.Bytes
+		l.entries = append(l.entries, e)
+		return nil
+	})
+	slices.SortFunc(l.entries, compareUse)
+	return l, err
+}
+
+func (l *list) area() Area  { return l.of }
+func (l *list) size() int64 { return l.bytes }
+func (l *list) pop(bool)    { l.entries = l.entries[1:] }
+
+func (l *list) peek(context.Context) (Entry, bool, error) {
+	if len(l.entries) == 0 {
+		return Entry{}, false, nil
+	}
+	return l.entries[0], true, nil
+}

@@ -1,0 +1,44 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// lockCollect keeps out other collectors of this directory. A dry run of a store that cannot be
+// written to goes without.
+func (d *Disk) lockCollect(ctx context.Context, p Policy) (io.Closer, error) {
+	name := filepath.Join(d.dir, journalDir, journalLock)
+	f, err := openLockFile(name)
+	if err != nil {
+		if p.DryRun {
+			return noLease{}, nil
+		}
+		return nil, d.wrap("collect", err)
+	}
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		ok, err := tryLock(f)
+		switch {
+		case ok:
+			return f, nil
+		case errors.Is(err, errors.ErrUnsupported):
+			return f, nil
+		case err != nil:
+			f.Close()
+			return nil, d.wrap("collect", err)
+		case p.NoWait:
+			f.Close()
+			return nil, d.wrap("collect", fmt.Errorf("%w: another collection is under way", ErrLocked))
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}

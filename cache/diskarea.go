@@ -1,0 +1,179 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// hashed is the area of a Disk's own records or blobs: files ab/HEX below a directory.
+type hashed struct {
+	disk *Disk
+	kind Kind
+	dir  string // below the Disk's
+}
+
+func (d *Disk) ownAreas() []Stater {
+	return []Stater{&hashed{d, KindRecord, recordsDir}, &hashed{d, KindBlob, blobsDir}}
+}
+
+// hexLen is the length of a key and of a digest as a name.
+const hexLen = 2 * len(Key{})
+
+func (h *hashed) Kind() Kind { return h.kind }
+
+func (h *hashed) root() string { return filepath.Join(h.disk.dir, h.dir) }
+
+func (h *hashed) path(id string) string { return filepath.Join(h.root(), id[:2], id) }
+
+func (h *hashed) Scan(ctx context.Context, yield func(Entry) error) error {
+	return eachDir(h.root(), func(prefix string) error {
+		if !isHex(prefix, 2) {
+			return nil
+		}
+		return eachInfo(filepath.Join(h.root(), prefix), func(info fs.FileInfo) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if name := info.Name(); info.Mode().IsRegular() && isHex(name, hexLen) && name[:2] == prefix {
+				return yield(h.entry(name, info))
+			}
+			return nil
+		})
+	})
+}
+
+func (h *hashed) Stat(_ context.Context, id string) (Entry, error) {
+	if !isHex(id, hexLen) {
+		return Entry{}, ErrNotFound
+	}
+	info, err := os.Lstat(h.path(id))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return Entry{}, ErrNotFound
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return h.entry(id, info), nil
+}
+
+func (h *hashed) entry(id string, info fs.FileInfo) Entry {
+	return Entry{Kind: h.kind, ID: id, Bytes: allocated(info), Used: time.Unix(0, lastUse(info))}
+}
+
+func (h *hashed) Remove(_ context.Context, id string, used time.Time) (int64, error) {
+	if !isHex(id, hexLen) {
+		return 0, ErrNotFound
+	}
+	return h.disk.RemoveUnused(h.path(id), used)
+}
+
+// RemoveUnused implements [Keeper].
+func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
+	info, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, err
+	}
+	limit := used.UnixNano()
+	if lastUse(info) > limit {
+		return 0, ErrInUse
+	}
+	s, err := d.currentSession(false)
+	if err != nil {
+		return 0, err
+	}
+	aside := filepath.Join(s.dir, rand.Text())
+	if err := os.Rename(name, aside); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, ErrNotFound
+		}
+		return 0, err
+	}
+	if info, err = os.Lstat(aside); err == nil && lastUse(info) > limit {
+		// Not by a rename: somebody may have made the file again, and that one is newer.
+		err := os.Link(aside, name)
+		if errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+		return 0, errors.Join(ErrInUse, err, os.Remove(aside))
+	}
+	if err == nil {
+		err = os.Remove(aside)
+	}
+	if err != nil {
+		return 0, err // it has lost its name, and goes with the session
+	}
+	return allocated(info), nil
+}
+
+func isHex(s string, length int) bool {
+	if len(s) != length {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// atOnce is how many names of a directory are held at a time.
+const atOnce = 4096
+
+// eachDir calls f for each directory in dir. A dir that is not there has none.
+func eachDir(dir string, f func(name string) error) error {
+	return eachName(dir, func(e fs.DirEntry) error {
+		if !e.IsDir() {
+			return nil
+		}
+		return f(e.Name())
+	})
+}
+
+// eachInfo calls f for each file of any kind in dir that is still there when it is looked at.
+func eachInfo(dir string, f func(fs.FileInfo) error) error {
+	return eachName(dir, func(e fs.DirEntry) error {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return f(info)
+	})
+}
+
+func eachName(dir string, f func(fs.DirEntry) error) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(atOnce)
+		for _, e := range entries {
+			if err := f(e); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// usePeriod is how old the stamp of an entry may grow while the entry is used. A use under a lease
+// stamps whatever the lease does not cover yet, too.
+const usePeriod = time.Hour
+
+// Toucher is a [Store] that keeps what was used lately. Use [Touch].
+type Toucher interface {
+	// Touch is as the package function.
+	Touch(ctx context.Context, keys []Key, blobs []Digest) error
+}
+
+// Touch notes that records and blobs are used now, without reading them: those that a program may
+// still want under its lease, but has not asked for. What is not there is no error, and it is no
+// error either if the store cannot note it, or is no [Toucher]. The error is the context's.
+func Touch(ctx context.Context, s Store, keys []Key, blobs []Digest) error {
+	if t, ok := s.(Toucher); ok {
+		return t.Touch(ctx, keys, blobs)
+	}
+	return ctx.Err()
+}
+
+// Touch implements [Toucher].
+func (d *Disk) Touch(ctx context.Context, keys []Key, blobs []Digest) error {
+	for _, k := range keys {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d.Used(d.recordPath(k))
+	}
+	for _, g := range blobs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d.Used(d.blobPath(g))
+	}
+	return ctx.Err()
+}
+
+// Used implements [Keeper].
+func (d *Disk) Used(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && d.use(name, info)
+}
+
+// use stamps the file name unless its stamp is new enough, and reports whether it is still there.
+//
+// The stamp is put on the name, not on an open file: a collector takes the name away before it looks
+// at the stamp for the last time. So either the collector sees the stamp and puts the file back, or
+// the name was gone, which is seen here.
+func (d *Disk) use(name string, info fs.FileInfo) bool {
+	now := time.Now().UnixNano()
+	lease := d.uses.youngest.Load()
+	if lastUse(info) >= max(lease, now-int64(usePeriod)) {
+		return true
+	}
+	// A clock that was set back since the lease began must not take the entry out of it.
+	return !errors.Is(stamp(name, max(lease, now)), fs.ErrNotExist)
+}
+
+// stamp sets the last use of a file.
+func stamp(name string, use int64) error { return os.Chtimes(name, time.Unix(0, use), time.Time{}) }
+
+// lastUse is when a file was last used, in nanoseconds: accessed, or on file systems that keep no such
+// time, made.
+func lastUse(info fs.FileInfo) int64 { return max(accessed(info), info.ModTime().UnixNano()) }
+
+// uses knows the leases of one Disk.
+type uses struct {
+	mu   sync.Mutex
+	open int // leases
+	// youngest is when the last of the leases began, in nanoseconds; 0 when all have ended. It says
+	// when an entry that is used must be stamped once more, so it may be that of a lease that ended.
+	youngest atomic.Int64
+}
+
+func (u *uses) begin(start int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.open++
+	u.youngest.Store(max(start, u.youngest.Load()))
+}
+
+func (u *uses) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.open--; u.open == 0 {
+		u.youngest.Store(0)
+	}
+}
