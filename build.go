@@ -62,8 +62,19 @@ type Options struct {
 	// MaxLayers is how many layers an image may have, those of its base included; one with
 	// more is an error, and goes to no sink. 0 is no limit.
 	MaxLayers int
-	// NoCache makes every step anew. What is made goes into the cache.
-	NoCache bool
+	// NoCache makes every step anew, NoCacheStages those of the stages of these names. What
+	// is made goes into the cache. See stage.Request; for single steps there are
+	// stage.NoCache, stage.MaxAge and stage.CacheKey.
+	NoCache       bool
+	NoCacheStages []string
+	// Pull says when registries are asked what the reference of an image is now. Empty is
+	// PullAlways.
+	Pull PullPolicy
+	// Offline builds without the network: no request is sent, whatever Pull, HTTP sources
+	// and git sources would ask. References are what they were when they were last asked
+	// for, and what is not in the cache is an error that says so. Run steps have the network
+	// that they have. A sink that pushes is an error before anything is built.
+	Offline bool
 	// OnBuild runs the ONBUILD triggers of base images; see stage.Options. Give
 	// dockerfile.OnBuild of package stage/dockerfile.
 	OnBuild func(triggers []string, s stage.Stage) (stage.Stage, error)
@@ -239,7 +250,7 @@ func (b *builder) close() error {
 }
 
 func (b *builder) request(o Options) stage.Request {
-	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, Partial: o.Partial, Progress: o.Progress}
+	return stage.Request{Context: o.Context, Secrets: o.Secrets, SSH: o.SSH, NoCache: o.NoCache, NoCacheStages: o.NoCacheStages, Partial: o.Partial, Progress: o.Progress}
 }
 
 // compile makes the graph and what evaluates it. It fills in what the options leave open.

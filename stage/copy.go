@@ -68,7 +68,10 @@ func newCopy(op *CopyOp, opts []CopyOption) Op {
 		return &badOp{"COPY", errors.New("stage.FS(nil): no file system"), ""}
 	}
 	for _, o := range opts {
-		o(op)
+		o.ApplyCopy(op)
+	}
+	if err := op.Cache.check(); err != nil {
+		return &badOp{"COPY", err, ""}
 	}
 	if len(op.Inline) > 0 && len(op.Paths) == 1 && op.Paths[0] == "" {
 		op.Paths = nil
@@ -76,38 +79,48 @@ func newCopy(op *CopyOp, opts []CopyOption) Op {
 	return op
 }
 
-// CopyOption adjusts one copy.
-type CopyOption func(*CopyOp)
+// CopyOption adjusts one copy: a [CopyFunc], as most functions here return, or a
+// [CacheOption].
+type CopyOption interface {
+	// ApplyCopy changes an operation that is being recorded.
+	ApplyCopy(op *CopyOp)
+}
+
+// CopyFunc adjusts the operation while it is recorded.
+type CopyFunc func(op *CopyOp)
+
+// ApplyCopy calls f.
+func (f CopyFunc) ApplyCopy(op *CopyOp) { f(op) }
 
 // Chown gives the copied files an owner: "user", "user:group", "uid", "uid:gid".
 // Names are looked up in /etc/passwd and /etc/group of the stage; a name alone
 // takes the user's group, a number alone the group with the same number.
-func Chown(owner string) CopyOption { return func(op *CopyOp) { op.Chown = owner } }
+func Chown(owner string) CopyOption { return CopyFunc(func(op *CopyOp) { op.Chown = owner }) }
 
 // Chmod gives the copied files and directories a mode: an octal number up to "7777", or
 // changes in the notation of chmod(1), as in "u=rwX,go-w". [ChmodDirs] sets
 // directories apart. Directories made above the destination have 0755; links have no
 // mode.
-func Chmod(mode string) CopyOption { return func(op *CopyOp) { op.Chmod = mode } }
+func Chmod(mode string) CopyOption { return CopyFunc(func(op *CopyOp) { op.Chmod = mode }) }
 
 // ChmodDirs gives the copied directories a mode of their own, in the notation of
 // [Chmod].
-func ChmodDirs(mode string) CopyOption { return func(op *CopyOp) { op.ChmodDirs = mode } }
+func ChmodDirs(mode string) CopyOption { return CopyFunc(func(op *CopyOp) { op.ChmodDirs = mode }) }
 
 // Parents keeps the directories of each path: "a/b/c.txt" copied to "/o/" becomes
 // /o/a/b/c.txt. What stands before an element "." is left out: "a/./b/c.txt" becomes
 // /o/b/c.txt.
-func Parents() CopyOption { return func(op *CopyOp) { op.Parents = true } }
+func Parents() CopyOption { return CopyFunc(func(op *CopyOp) { op.Parents = true }) }
 
 // Exclude leaves out what matches one of the patterns, which have the syntax of
 // .dockerignore and are relative to each source.
 func Exclude(patterns ...string) CopyOption {
-	return func(op *CopyOp) { op.Exclude = append(op.Exclude[:len(op.Exclude):len(op.Exclude)], patterns...) }
+	return CopyFunc(func(op *CopyOp) { op.Exclude = append(op.Exclude[:len(op.Exclude):len(op.Exclude)], patterns...) })
 }
 
 // Link makes the copy independent of the files below it: its layer stays the same
 // when the base changes, and no link of the destination is followed.
-func Link() CopyOption { return func(op *CopyOp) { op.Link = true } }
+func Link() CopyOption { return CopyFunc(func(op *CopyOp) { op.Link = true }) }
 
 // Unpack says what a copy does with archives.
 type Unpack string
@@ -122,10 +135,10 @@ const (
 )
 
 // UnpackArchive unpacks what is copied, which must be an archive; see [Stage.Add].
-func UnpackArchive() CopyOption { return func(op *CopyOp) { op.Unpack = UnpackAlways } }
+func UnpackArchive() CopyOption { return CopyFunc(func(op *CopyOp) { op.Unpack = UnpackAlways }) }
 
 // NoUnpack copies archives as files.
-func NoUnpack() CopyOption { return func(op *CopyOp) { op.Unpack = UnpackNever } }
+func NoUnpack() CopyOption { return CopyFunc(func(op *CopyOp) { op.Unpack = UnpackNever }) }
 
 // LinkRule says what a copy does with a symbolic link that a path names or a wildcard
 // finds. Links below a copied directory are always copied as links, and those in the
@@ -143,7 +156,7 @@ const (
 
 // WithLinks sets what is done with symbolic links among the sources. Stages that are
 // [Compatible] have only [LinksFollowed].
-func WithLinks(l LinkRule) CopyOption { return func(op *CopyOp) { op.Links = l } }
+func WithLinks(l LinkRule) CopyOption { return CopyFunc(func(op *CopyOp) { op.Links = l }) }
 
 // InlineFile is a file whose content stands in the operation.
 type InlineFile struct {
@@ -155,25 +168,25 @@ type InlineFile struct {
 // Inline adds a file with the given content, mode 0644, to what is copied, after the
 // files of the source. A copy of inline files alone has no paths.
 func Inline(name, content string) CopyOption {
-	return func(op *CopyOp) {
+	return CopyFunc(func(op *CopyOp) {
 		op.Inline = append(op.Inline[:len(op.Inline):len(op.Inline)], InlineFile{Name: name, Content: []byte(content)})
-	}
+	})
 }
 
 // InlineText is [Inline] with a content whose ${NAME} of arguments and environment are
 // replaced; quotes in it are ordinary characters, and a backslash before "$" keeps it.
 func InlineText(name, content string) CopyOption {
-	return func(op *CopyOp) {
+	return CopyFunc(func(op *CopyOp) {
 		op.Inline = append(op.Inline[:len(op.Inline):len(op.Inline)], InlineFile{name, []byte(content), true})
-	}
+	})
 }
 
 // KeepModes keeps the modes that the files of a directory have on this machine,
 // which depend on the umask of whoever made them.
-func KeepModes() CopyOption { return func(op *CopyOp) { op.Keep = true } }
+func KeepModes() CopyOption { return CopyFunc(func(op *CopyOp) { op.Keep = true }) }
 
 // Optional lets a path match nothing.
-func Optional() CopyOption { return func(op *CopyOp) { op.Optional = true } }
+func Optional() CopyOption { return CopyFunc(func(op *CopyOp) { op.Optional = true }) }
 
 func owner(uid, gid uint32) string {
 	return strconv.FormatUint(uint64(uid), 10) + ":" + strconv.FormatUint(uint64(gid), 10)

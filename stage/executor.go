@@ -35,8 +35,14 @@ type Request struct {
 	// SSH are the agents for SSHMount, by id.
 	SSH map[string]SSHAgent
 	// NoCache makes every step anew, whatever the cache knows; what is made goes into
-	// the cache. Contents of cache mounts stay.
+	// the cache. Contents of cache mounts stay. What another build makes of the same step
+	// counts when it began after this one.
 	NoCache bool
+	// NoCacheStages does the same with the steps of the stages of these names, compared
+	// without case: not with those of stages that they are based on, nor of stages that are
+	// based on them, which see whether the files changed. A name that no stage of the graph
+	// has is an error that wraps ErrUnknownStage.
+	NoCacheStages []string
 	// Partial builds the targets that can be built: one that fails, before anything runs
 	// or later, is in [FailedOf] the result and does not end the others. Without it every
 	// target is built or none. A build of which no target can be built fails all the same.

@@ -54,6 +54,7 @@ type RunOp struct {
 	Stdin      []byte
 	Capture    bool // the output is kept with the step's result
 	Limits     Limits
+	Cache      CacheRule
 	Compatible bool // see Compatible
 }
 
@@ -74,6 +75,7 @@ type CopyOp struct {
 	Optional   bool // a path that matches nothing is not an error
 	Add        bool // it was written as ADD
 	Keep       bool // the modes of local files are kept
+	Cache      CacheRule
 	Compatible bool // see Compatible
 }
 
@@ -127,6 +129,7 @@ type ApplyOp struct{ Lower, Upper Stage }
 type FuncOp struct {
 	Name, Version string
 	Do            func(ctx context.Context, in fs.FS, out Writer) error
+	Cache         CacheRule
 }
 
 // LayerOp changes nothing: it says that the steps after Since, up to the parent of

@@ -31,7 +31,10 @@ func (s Stage) Script(text string, opts ...RunOption) Stage {
 
 func (s Stage) newRun(op *RunOp, opts []RunOption) Op {
 	for _, o := range opts {
-		o(op)
+		o.ApplyRun(op)
+	}
+	if err := op.Cache.check(); err != nil {
+		return &badOp{"RUN", err, ""}
 	}
 	docker := s.last != nil && s.last.root.rules != nil && op.Argv == nil // an empty line for the shell
 	if op.Command == "" && len(op.Argv) == 0 && !docker {
@@ -40,8 +43,18 @@ func (s Stage) newRun(op *RunOp, opts []RunOption) Op {
 	return op
 }
 
-// RunOption adjusts one Run step.
-type RunOption func(*RunOp)
+// RunOption adjusts one Run step: a [RunFunc], as most functions here return, or a
+// [CacheOption].
+type RunOption interface {
+	// ApplyRun changes an operation that is being recorded.
+	ApplyRun(op *RunOp)
+}
+
+// RunFunc adjusts the operation while it is recorded.
+type RunFunc func(op *RunOp)
+
+// ApplyRun calls f.
+func (f RunFunc) ApplyRun(op *RunOp) { f(op) }
 
 // Network is what a Run step may reach.
 type Network string
@@ -56,7 +69,7 @@ const (
 )
 
 // WithNetwork sets the network of the step.
-func WithNetwork(n Network) RunOption { return func(op *RunOp) { op.Network = n } }
+func WithNetwork(n Network) RunOption { return RunFunc(func(op *RunOp) { op.Network = n }) }
 
 // MountType is the kind of a [Mount].
 type MountType string
@@ -146,7 +159,7 @@ func mount(m Mount, opts []MountOption) RunOption {
 	for _, o := range opts {
 		o(&m)
 	}
-	return func(op *RunOp) { op.Mounts = append(slices.Clip(op.Mounts), m) }
+	return RunFunc(func(op *RunOp) { op.Mounts = append(slices.Clip(op.Mounts), m) })
 }
 
 // ID names a cache mount, so that steps share it whatever their targets are.

@@ -15,29 +15,29 @@ type Host struct {
 // ExtraHost gives a host name an address, in the step's /etc/hosts and nowhere else.
 // The address is in no cache key.
 func ExtraHost(name, ip string) RunOption {
-	return func(op *RunOp) { op.Hosts = append(slices.Clip(op.Hosts), Host{name, ip}) }
+	return RunFunc(func(op *RunOp) { op.Hosts = append(slices.Clip(op.Hosts), Host{name, ip}) })
 }
 
 // Timeout ends an attempt that takes longer; the step then fails with an error that
 // wraps [ErrTimeout]. Everything that it started is dead then.
-func Timeout(d time.Duration) RunOption { return func(op *RunOp) { op.Timeout = d } }
+func Timeout(d time.Duration) RunOption { return RunFunc(func(op *RunOp) { op.Timeout = d }) }
 
 // Retry runs a step that fails again, up to the given number of further times, each on
 // the files as they were before.
-func Retry(times int) RunOption { return func(op *RunOp) { op.Retry = times } }
+func Retry(times int) RunOption { return RunFunc(func(op *RunOp) { op.Retry = times }) }
 
 // AllowExit lets the step succeed with other exit codes than 0. The files are taken as
 // the command left them.
 func AllowExit(codes ...int) RunOption {
-	return func(op *RunOp) { op.Allow = append(slices.Clip(op.Allow), codes...) }
+	return RunFunc(func(op *RunOp) { op.Allow = append(slices.Clip(op.Allow), codes...) })
 }
 
 // Stdin gives the step an input. Without it the input is empty.
-func Stdin(text string) RunOption { return func(op *RunOp) { op.Stdin = []byte(text) } }
+func Stdin(text string) RunOption { return RunFunc(func(op *RunOp) { op.Stdin = []byte(text) }) }
 
 // Capture keeps what the step writes to its outputs, and its exit code, with its
 // result: [OutputOf] has them, also when the step was not run again.
-func Capture() RunOption { return func(op *RunOp) { op.Capture = true } }
+func Capture() RunOption { return RunFunc(func(op *RunOp) { op.Capture = true }) }
 
 // Limits bound what a Run step may use. A limit that the machine cannot enforce is an
 // error before anything runs. Limits are in no cache key. The zero value bounds nothing.
@@ -63,12 +63,12 @@ type Ulimit struct {
 // WithLimits bounds what the step may use.
 func WithLimits(l Limits) RunOption {
 	l.Ulimits = slices.Clone(l.Ulimits)
-	return func(op *RunOp) { op.Limits = l }
+	return RunFunc(func(op *RunOp) { op.Limits = l })
 }
 
 // ScriptPath sets where a script that begins with "#!" is put for the time of the
 // step; nothing of it stays.
-func ScriptPath(path string) RunOption { return func(op *RunOp) { op.ScriptName = path } }
+func ScriptPath(path string) RunOption { return RunFunc(func(op *RunOp) { op.ScriptName = path }) }
 
 // RunDefaults sets options for the Run steps that follow in the stage: mounts,
 // network, limits. A step's own options come after them. Stages built from this one have
@@ -84,7 +84,7 @@ func (op *RunOp) withDefaults(opts []RunOption) *RunOp {
 	}
 	var d RunOp
 	for _, o := range opts {
-		o(&d)
+		o.ApplyRun(&d)
 	}
 	run := *op
 	run.Mounts = nil
@@ -112,5 +112,6 @@ func (op *RunOp) withDefaults(opts []RunOption) *RunOp {
 		run.Stdin = d.Stdin
 	}
 	run.Capture = run.Capture || d.Capture
+	run.Cache = run.Cache.Or(d.Cache)
 	return &run
 }

@@ -47,12 +47,19 @@ type Writer interface {
 // are those of an earlier build, the function is not called and its result is used
 // again. So it must depend on nothing but its input; name and version say which function
 // it is, and version must change with what the function does.
-func (s Stage) Func(name, version string, do func(ctx context.Context, in fs.FS, out Writer) error) Stage {
+func (s Stage) Func(name, version string, do func(ctx context.Context, in fs.FS, out Writer) error, opts ...CacheOption) Stage {
 	at := here()
 	if name == "" || do == nil {
 		return s.then(at, &badOp{"FUNC", errors.New("a function step without a name or a function"), ""})
 	}
-	return s.then(at, &FuncOp{name, version, do})
+	op := &FuncOp{Name: name, Version: version, Do: do}
+	for _, o := range opts {
+		o(&op.Cache)
+	}
+	if err := op.Cache.check(); err != nil {
+		return s.then(at, &badOp{"FUNC", err, ""})
+	}
+	return s.then(at, op)
 }
 
 // Layer groups what a fragment does: the image gets one layer and one line of history

@@ -289,5 +289,5 @@ func docker() stage.Stage {
 }
 
 func secret(m stage.Mount) stage.RunOption {
-	return func(op *stage.RunOp) { op.Mounts = append(op.Mounts, m) }
+	return stage.RunFunc(func(op *stage.RunOp) { op.Mounts = append(op.Mounts, m) })
 }

@@ -93,7 +93,7 @@ func (w *goWriter) copyOptions(c *piece, op *stage.CopyOp) []string {
 		}
 		options = append(options, "stage."+name+"("+goString(f.Name)+", "+goString(string(f.Content))+")")
 	}
-	return options
+	return append(options, w.cacheOptions(op.Cache)...)
 }
 
 // plainAdd is the URL that a word of ADD is, whatever the arguments are.

@@ -61,6 +61,21 @@ func (w *goWriter) runOptions(c *piece, pos stage.Position, op *stage.RunOp) []s
 	if op.ScriptName != "" {
 		add("ScriptPath(%s)", goString(op.ScriptName))
 	}
+	return append(options, w.cacheOptions(op.Cache)...)
+}
+
+// cacheOptions say how the cache is used for a step.
+func (w *goWriter) cacheOptions(r stage.CacheRule) []string {
+	var options []string
+	if r.NoCache {
+		options = append(options, "stage.NoCache()")
+	}
+	if r.MaxAge != 0 {
+		options = append(options, "stage.MaxAge("+w.duration(int64(r.MaxAge))+")")
+	}
+	if r.Key != "" {
+		options = append(options, "stage.CacheKey("+goString(r.Key)+")")
+	}
 	return options
 }
 

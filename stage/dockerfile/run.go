@@ -265,5 +265,5 @@ func (b *builder) mount(i int, l line, text string) (stage.RunOption, bool) {
 		key, value, _ := strings.Cut(setting, "=")
 		stage.MountSetting(key, value)(&mount)
 	}
-	return func(op *stage.RunOp) { op.Mounts = append(slices.Clip(op.Mounts), mount) }, true
+	return stage.RunFunc(func(op *stage.RunOp) { op.Mounts = append(slices.Clip(op.Mounts), mount) }), true
 }

@@ -53,6 +53,9 @@ func (w *fileWriter) checkCopy(c *piece, at stage.Position, step string, op *sta
 	if op.Links != stage.LinksFollowed {
 		w.refuse(c, at, step, "stage.WithLinks", "links among the sources are followed", "copy the directory above them, in which links are kept")
 	}
+	for _, o := range cacheRefusals(op.Cache) {
+		w.refuse(c, at, step, "stage."+o.name, "COPY has no flag for it", o.fix)
+	}
 	if c.parts.Rules != nil {
 		return
 	}

@@ -65,15 +65,28 @@ func withDefaults(op *stage.RunOp, defaults []stage.WrittenOp) *stage.RunOp {
 		}
 		merged.Timeout, merged.Retry = max(merged.Timeout, d.Timeout), max(merged.Retry, d.Retry)
 		merged.Capture = merged.Capture || d.Capture
+		merged.Cache = merged.Cache.Or(d.Cache)
 	}
 	return &merged
 }
 
+// refusal is an option that a Dockerfile has no flag for, and what to do instead.
+type refusal struct {
+	name, fix string
+	set       bool
+}
+
+// cacheRefusals are the options of the cache that are set.
+func cacheRefusals(r stage.CacheRule) []refusal {
+	return slices.DeleteFunc([]refusal{
+		{"NoCache", "leave it out, and name the stage when you build: docker build --no-cache-filter", r.NoCache},
+		{"MaxAge", "leave it out: it changes nothing in the image", r.MaxAge != 0},
+		{"CacheKey", "leave it out, or use the value of an ARG in the command", r.Key != ""},
+	}, func(o refusal) bool { return !o.set })
+}
+
 func (w *fileWriter) checkRunOptions(c *piece, at stage.Position, step string, op *stage.RunOp) {
-	for _, o := range []struct {
-		name, fix string
-		set       bool
-	}{
+	for _, o := range append([]refusal{
 		{"ExtraHost", "give it to the build: docker build --add-host", len(op.Hosts) > 0},
 		{"Timeout", "use the command timeout", op.Timeout != 0},
 		{"Retry", "repeat the command in the shell", op.Retry != 0},
@@ -81,7 +94,7 @@ func (w *fileWriter) checkRunOptions(c *piece, at stage.Position, step string, o
 		{"Stdin", "use a here-document of the shell", op.Stdin != nil},
 		{"Capture", "leave it out: it changes nothing in the image", op.Capture},
 		{"WithLimits", "use ulimit in the shell", !op.Limits.IsZero()},
-	} {
+	}, cacheRefusals(op.Cache)...) {
 		if o.set {
 			w.refuse(c, at, step, "stage."+o.name, "RUN has no flag for it", o.fix)
 		}

@@ -336,7 +336,7 @@ func stagesOf(op stage.Op) []stage.Stage {
 func runDefaults(op *stage.RunDefaultsOp) *stage.RunOp {
 	var d stage.RunOp
 	for _, o := range op.Options {
-		o(&d)
+		o.ApplyRun(&d)
 	}
 	return &d
 }

@@ -64,10 +64,10 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 	if err != nil {
 		return nil, "", err
 	}
-	r, err := get(ctx, s, d, task{kind: kindExecute, key: key}, func(ctx context.Context, d *demand) (execution, error) {
+	r, err := get(ctx, s, d, task{kind: kindExecute, key: s.freshKey(step, key)}, func(ctx context.Context, d *demand) (execution, error) {
 		r := execution{by: -1}
 		find := func() (*outcome, error) {
-			o, err := s.lookup(ctx, key)
+			o, err := s.lookup(ctx, step, key)
 			switch {
 			case err != nil:
 				return nil, err
@@ -85,14 +85,11 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 			if err != nil {
 				return nil, s.failed(ctx, step, r.began, err)
 			}
+			o.Ran = r.began.UnixNano()
 			return o, save(ctx, s, key, o.record)
 		}
 		var err error
-		if s.request.NoCache && !s.planning { // what another build makes is not wanted
-			r.outcome, err = perform()
-		} else {
-			r.outcome, err = shared(ctx, s, step, key, find, perform)
-		}
+		r.outcome, err = shared(ctx, s, step, key, find, perform)
 		return r, err
 	})
 	if err != nil {

@@ -125,8 +125,8 @@ func noEmulator(op *stage.RunOp, err error) error {
 func (s *session) look() *session {
 	return &session{
 		Executor: s.Executor, graph: s.graph, steps: s.steps, needed: s.needed, unbuilt: s.unbuilt, sources: s.sources, recipes: s.recipes, keys: s.keys, gates: s.gates,
-		request: stage.Request{Context: s.request.Context, Secrets: s.request.Secrets, SSH: s.request.SSH, NoCache: s.request.NoCache},
-		sched:   dag.New[task, any](s.opts.Parallel), started: s.started, reports: map[int]stage.StepReport{}, cacheOnly: true,
+		request: stage.Request{Context: s.request.Context, Secrets: s.request.Secrets, SSH: s.request.SSH}, anew: s.anew, ruled: s.ruled,
+		sched: dag.New[task, any](s.opts.Parallel), started: s.started, reports: map[int]stage.StepReport{}, cacheOnly: true,
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *session) known(ctx context.Context, d *demand, step *stage.Step) (*outc
 	if _, ok := step.Op.(*stage.BaseOp); ok {
 		return nil, nil
 	}
-	o, err := s.lookup(ctx, s.recipes[step.ID])
+	o, err := s.lookup(ctx, step, s.recipes[step.ID])
 	if o == nil || err != nil {
 		return nil, err
 	}
@@ -143,13 +143,10 @@ func (s *session) pass(ctx context.Context, d *demand, gates []int) error {
 	return err
 }
 
-// lookup finds a record with everything that it names; nil is a miss.
-func (s *session) lookup(ctx context.Context, key cache.Key) (*outcome, error) {
-	if s.request.NoCache {
-		return nil, nil
-	}
+// lookup finds a record of a step with everything that it names; nil is a miss.
+func (s *session) lookup(ctx context.Context, step *stage.Step, key cache.Key) (*outcome, error) {
 	rec, ok, err := load[record](ctx, s, key)
-	if !ok {
+	if !ok || !s.fresh(step, time.Unix(0, rec.Ran)) {
 		return nil, err
 	}
 	if !rec.Snapshot.IsZero() {
@@ -206,6 +203,9 @@ func (s *session) perform(ctx context.Context, d *demand, step *stage.Step, bega
 	o, err := s.changeFiles(ctx, parent, func(pack *packWriter) (*tree.Node, error) {
 		return s.performFiles(ctx, d, step, parent, inputs, pack)
 	})
+	if err == nil {
+		o.Ran = began.UnixNano()
+	}
 	return o, stage.Ran, err
 }
 

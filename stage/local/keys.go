@@ -34,8 +34,10 @@ const (
 //	merge    parent, then the key of each stage; apply likewise
 //	others   parent and the operation's fields
 //
+// and of any the text of its CacheKey.
+//
 // Absolute paths of this machine, modification times, ids of local files, secrets, proxies,
-// addresses of hosts, limits, timeouts, retries and the contents of cache mounts are in none.
+// addresses of hosts, limits, timeouts, retries, the limit of a result's age and the contents of cache mounts are in none.
 func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 	recipes, keys = make([]cache.Key, len(s.steps)), make([]cache.Key, len(s.steps))
 	for i, step := range s.steps {
@@ -105,6 +107,7 @@ func (s *session) addFields(b *cache.KeyBuilder, step *stage.Step, addSource fun
 		return s.addRun(b, step, op, addSource)
 	case *stage.FuncOp:
 		b.String("name", op.Name).String("version", op.Version)
+		addCacheKey(b, op.Cache)
 	case *stage.MergeOp, *stage.ApplyOp:
 		for range step.Inputs {
 			if err := addSource(slot{step: -1}, []string{}); err != nil {
@@ -134,6 +137,15 @@ func addCopy(b *cache.KeyBuilder, op *stage.CopyOp) {
 	}
 	for _, file := range op.Inline {
 		b.String("inline", file.Name).Bytes("content", file.Content)
+	}
+	addCacheKey(b, op.Cache)
+}
+
+// addCacheKey adds the text of stage.CacheKey. The rest of the rule says which records
+// count, not which step it is.
+func addCacheKey(b *cache.KeyBuilder, r stage.CacheRule) {
+	if r.Key != "" {
+		b.String("cache key", r.Key)
 	}
 }
 
@@ -198,6 +210,7 @@ func addRunOptions(b *cache.KeyBuilder, op *stage.RunOp) {
 	for _, h := range op.Hosts {
 		b.String("host", h.Name)
 	}
+	addCacheKey(b, op.Cache)
 }
 
 // addLocal adds the files of a local source that a step selects: the last element of

@@ -57,9 +57,14 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 	if _, ok := step.Op.(*stage.BaseOp); ok {
 		return stage.Hit, nil // read only as far as the steps above need it
 	}
-	o, err := s.lookup(ctx, s.recipes[step.ID])
-	if o != nil || err != nil {
-		return stage.Hit, err
+	o, err := s.lookup(ctx, step, s.recipes[step.ID])
+	switch {
+	case err != nil:
+		return "", err
+	case o != nil && below:
+		return "", nil // it counts only on the files that it was made on
+	case o != nil:
+		return stage.Hit, nil
 	}
 	switch ok := byContent(step.Op); {
 	case ok && below:
@@ -84,7 +89,7 @@ func (s *session) planRun(ctx context.Context, step *stage.Step) (stage.Status, 
 	if err != nil {
 		return "", err
 	}
-	o, err := s.lookup(ctx, key)
+	o, err := s.lookup(ctx, step, key)
 	if err != nil {
 		return "", err
 	}

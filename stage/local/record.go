@@ -26,6 +26,9 @@ type record struct {
 	// Changes mean nothing on top of others, and a step that is done again after the
 	// cache lost it can come out differently.
 	On cache.Digest `json:"on,omitzero"`
+	// Ran is when the step began to be done, in nanoseconds since 1970; zero for a base.
+	// Who finds the record under another key keeps it.
+	Ran int64 `json:"ran,omitzero"`
 	// Output is what a step with stage.Capture wrote.
 	Output *outputRecord `json:"output,omitempty"`
 

@@ -191,6 +191,8 @@ func (s *session) makeReport(covered []bool) stage.Report {
 // It lets an unchanged build look at nothing else.
 type imageRecord struct {
 	Layers []*layerRecord `json:"layers"`
+	// Ran is when the steps with a limit of age ran that it stands on.
+	Ran []int64 `json:"ran,omitempty"`
 }
 
 // unit is what one line of an image's history tells: a step, or a group of steps.
@@ -321,11 +323,15 @@ func (s *session) knownLayers(ctx context.Context, id int, units []unit) ([]*lay
 			key.Key("since", s.keys[u.since])
 		}
 	}
+	ruled, anew := s.rulesOf(id)
+	for _, step := range ruled {
+		key.Key("limited", s.recipes[step.ID])
+	}
 	if !slices.ContainsFunc(units, s.hasLayer) {
 		return make([]*layerRecord, len(units)), key.Sum(), nil // the configuration alone: of a base nothing is read
 	}
 	rec, ok, err := load[imageRecord](ctx, s, key.Sum())
-	if err == nil && ok && !s.request.NoCache && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
+	if err == nil && ok && !anew && s.allFresh(ruled, rec.Ran) && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
 		return rec.Layers, key.Sum(), nil
 	}
 	return nil, key.Sum(), err
@@ -365,6 +371,10 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 	rec := imageRecord{Layers: make([]*layerRecord, len(units))}
 	for i, l := range all {
 		rec.Layers[at[i]] = l.(*layerRecord)
+	}
+	ruled, _ := s.rulesOf(id)
+	if rec.Ran, err = s.whenRan(ctx, d, ruled); err != nil {
+		return nil, err
 	}
 	return rec.Layers, save(ctx, s, key, rec)
 }

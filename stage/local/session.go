@@ -31,6 +31,8 @@ type session struct {
 	recipes []cache.Key // of each step: where its record is
 	keys    []cache.Key // of the files after each step
 	gates   [][]int     // of each step: steps that must have succeeded before
+	anew    []bool      // of each step: what the cache had of it before this build does not count
+	ruled   bool        // a step that is needed is made anew, or has a limit of age
 	sched   *dag.Scheduler[task, any]
 	started time.Time
 	// planning makes a step that would run fail with errWouldRun, and keeps what is
@@ -121,6 +123,9 @@ func (s *session) prepare(ctx context.Context) error {
 		return fmt.Errorf("local: %w", err)
 	}
 	s.lease = lease
+	if err := s.prepareRules(); err != nil {
+		return err
+	}
 	if err := s.checkSupport(); err != nil {
 		return err
 	}
