@@ -45,6 +45,8 @@ type Options struct {
 	// GOARCH: static ones, such as /usr/bin/qemu-aarch64-static for "arm64". Run steps for an
 	// architecture that has none use what is registered with the kernel (binfmt_misc). No
 	// key of the cache has the emulator. See sandbox.Spec.
+	// QEMU's can stop for ever when a program with threads starts another (seen with 7.2,
+	// once in some 60 shells written in Go): stage.Timeout and stage.Retry are the way out.
 	Emulators map[string]string
 	// Parallel bounds what happens at once: work of the processor, and Run
 	// steps. 0 means GOMAXPROCS for the first and 64 for the second, since a
