@@ -53,6 +53,7 @@ const (
 type KeyBuilder struct {
 	h      hash.Hash
 	buf    []byte
+	keep   bool // fields
 	fields []Field
 }
 
@@ -74,42 +75,65 @@ func NewKey(kind string, version int) *KeyBuilder {
 	b := &KeyBuilder{h: sha256.New()}
 	b.h.Write([]byte(recipeHeader))
 	b.add(typeKind, kind, uint64Bytes(uint64(version)))
-	b.explain(kind, "version "+strconv.Itoa(version))
+	return b
+}
+
+// NewExplainedKey is [NewKey] of a builder that keeps its fields for [KeyBuilder.Fields],
+// which takes time and memory in the order of their length. The key is the same.
+func NewExplainedKey(kind string, version int) *KeyBuilder {
+	b := NewKey(kind, version)
+	b.keep = true
+	b.fields = []Field{{Label: kind, Value: "version " + strconv.Itoa(version)}}
 	return b
 }
 
 // Bytes adds a byte string. The builder keeps no reference to v.
 func (b *KeyBuilder) Bytes(label string, v []byte) *KeyBuilder {
 	b.add(typeBytes, label, v)
-	if len(v) > 64 {
-		return b.explain(label, fmt.Sprintf("%d bytes, %v", len(v), Digest(sha256.Sum256(v))))
+	if b.keep {
+		if len(v) > 64 {
+			b.explain(label, fmt.Sprintf("%d bytes, %v", len(v), Digest(sha256.Sum256(v))))
+		} else {
+			b.explain(label, strconv.Quote(string(v)))
+		}
 	}
-	return b.explain(label, strconv.Quote(string(v)))
+	return b
 }
 
 // String adds a string.
 func (b *KeyBuilder) String(label, v string) *KeyBuilder {
 	b.add(typeString, label, []byte(v))
-	return b.explain(label, strconv.Quote(v))
+	if b.keep {
+		b.explain(label, strconv.Quote(v))
+	}
+	return b
 }
 
 // Strings adds a list of strings, whose order counts. Sort what is a set.
 func (b *KeyBuilder) Strings(label string, v []string) *KeyBuilder {
 	var enc []byte
-	quoted := make([]string, len(v))
-	for i, s := range v {
+	for _, s := range v {
 		enc = binary.BigEndian.AppendUint64(enc, uint64(len(s)))
 		enc = append(enc, s...)
-		quoted[i] = strconv.Quote(s)
 	}
 	b.add(typeList, label, enc)
-	return b.explain(label, "["+strings.Join(quoted, " ")+"]")
+	if b.keep {
+		quoted := make([]string, len(v))
+		for i, s := range v {
+			quoted[i] = strconv.Quote(s)
+		}
+		b.explain(label, "["+strings.Join(quoted, " ")+"]")
+	}
+	return b
 }
 
 // Int adds an integer.
 func (b *KeyBuilder) Int(label string, v int64) *KeyBuilder {
 	b.add(typeInt, label, uint64Bytes(uint64(v)))
-	return b.explain(label, strconv.FormatInt(v, 10))
+	if b.keep {
+		b.explain(label, strconv.FormatInt(v, 10))
+	}
+	return b
 }
 
 // Bool adds a boolean.
@@ -119,26 +143,35 @@ func (b *KeyBuilder) Bool(label string, v bool) *KeyBuilder {
 		value[0] = 1
 	}
 	b.add(typeBool, label, value)
-	return b.explain(label, strconv.FormatBool(v))
+	if b.keep {
+		b.explain(label, strconv.FormatBool(v))
+	}
+	return b
 }
 
 // Digest adds the digest of some content.
 func (b *KeyBuilder) Digest(label string, v Digest) *KeyBuilder {
 	b.add(typeDigest, label, v[:])
-	return b.explain(label, v.String())
+	if b.keep {
+		b.explain(label, v.String())
+	}
+	return b
 }
 
 // Key adds the key of another question, on whose answer this one builds.
 func (b *KeyBuilder) Key(label string, v Key) *KeyBuilder {
 	b.add(typeKey, label, v[:])
-	return b.explain(label, v.String())
+	if b.keep {
+		b.explain(label, v.String())
+	}
+	return b
 }
 
 // Sum returns the key of the fields added so far. More may be added after it.
 func (b *KeyBuilder) Sum() Key { return Key(b.h.Sum(nil)) }
 
 // Fields returns the recipe so far in readable form, the kind and its version
-// first. The slice is the caller's.
+// first; nothing unless the builder is of [NewExplainedKey]. The slice is the caller's.
 func (b *KeyBuilder) Fields() []Field { return slices.Clone(b.fields) }
 
 func (b *KeyBuilder) add(typ byte, label string, value []byte) {
@@ -150,9 +183,8 @@ func (b *KeyBuilder) add(typ byte, label string, value []byte) {
 	b.h.Write(value)
 }
 
-func (b *KeyBuilder) explain(label, value string) *KeyBuilder {
+func (b *KeyBuilder) explain(label, value string) {
 	b.fields = append(b.fields, Field{Label: label, Value: value})
-	return b
 }
 
 func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }

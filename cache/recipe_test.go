@@ -12,7 +12,7 @@ import (
 
 // golden builds a key from one field of each type.
 func golden() *cache.KeyBuilder {
-	return cache.NewKey("golden", 7).
+	return cache.NewExplainedKey("golden", 7).
 		Bytes("bytes", []byte{0, 1, 0xff}).
 		Bytes("long", bytes.Repeat([]byte("x"), 65)).
 		String("string", "a \"b\"\n").
@@ -58,7 +58,10 @@ func TestKeyFields(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	b := cache.NewKey("a", 1)
+	if f := cache.NewKey("a", 1).String("b", "c").Fields(); len(f) != 0 || cache.NewKey("a", 1).Sum() != cache.NewExplainedKey("a", 1).Sum() {
+		t.Errorf("a builder that is not to explain has %v, or another key", f)
+	}
+	b := cache.NewExplainedKey("a", 1)
 	b.Fields()[0].Label = "edited"
 	if b.Fields()[0].Label != "a" {
 		t.Error("Fields handed out the builder's own slice")
@@ -155,11 +158,16 @@ func ExampleNewKey() {
 	}
 	first, again, other := compile("-O2").Sum(), compile("-O2").Sum(), compile("-O3").Sum()
 	fmt.Println(first == again, first == other)
-	for _, f := range compile("-O2").Fields() {
+	// Output:
+	// true false
+}
+
+func ExampleNewExplainedKey() {
+	b := cache.NewExplainedKey("compile", 1).String("file", "main.c").Strings("flags", []string{"-O2"})
+	for _, f := range b.Fields() {
 		fmt.Println(f.Label, "=", f.Value)
 	}
 	// Output:
-	// true false
 	// compile = version 1
 	// file = "main.c"
 	// flags = ["-O2"]

@@ -48,28 +48,8 @@ func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 			recipes[i], keys[i] = recipes[step.Parent], keys[step.Parent]
 			continue
 		}
-		b := cache.NewKey("recipe "+step.Kind(), recipeVersion)
-		if step.Parent >= 0 && !independent(step.Op) {
-			b.Key("parent", keys[step.Parent])
-		}
-		b.Int("epoch", s.opts.Epoch.Unix())
-		input := 0
-		addInput := func(label string) {
-			b.Key(label, keys[step.Inputs[input]])
-			input++
-		}
-		if err := s.addFields(b, step, func(at slot, patterns []string) error {
-			if l := s.sources.uses[at]; l != nil {
-				return addLocal(b, l, s.pickerAt(at), patterns)
-			}
-			if patterns == nil { // the files are not part of what was asked
-				input++
-				return nil
-			}
-			addInput("source")
-			b.Strings("paths", patterns)
-			return nil
-		}); err != nil {
+		b, err := s.recipe(step, keys, cache.NewKey)
+		if err != nil {
 			return nil, nil, err
 		}
 		recipes[i] = b.Sum()
@@ -79,6 +59,30 @@ func (s *session) recipeKeys() (recipes, keys []cache.Key, err error) {
 		}
 	}
 	return recipes, keys, nil
+}
+
+// recipe adds the fields of a step's recipe key to a new builder. keys has those of the steps
+// below.
+func (s *session) recipe(step *stage.Step, keys []cache.Key, newKey func(kind string, version int) *cache.KeyBuilder) (*cache.KeyBuilder, error) {
+	b := newKey("recipe "+step.Kind(), recipeVersion)
+	if step.Parent >= 0 && !independent(step.Op) {
+		b.Key("parent", keys[step.Parent])
+	}
+	b.Int("epoch", s.opts.Epoch.Unix())
+	input := 0
+	err := s.addFields(b, step, func(at slot, patterns []string) error {
+		if l := s.sources.uses[at]; l != nil {
+			return addLocal(b, l, s.pickerAt(at), patterns)
+		}
+		id := step.Inputs[input]
+		input++
+		if patterns == nil { // the files are not part of what was asked
+			return nil
+		}
+		b.Key("source", keys[id]).Strings("paths", patterns)
+		return nil
+	})
+	return b, err
 }
 
 // addFields adds what was asked of a step. addSource adds the files that the step
