@@ -133,3 +133,18 @@ func TestKeysHaveMergedStages(t *testing.T) {
 		t.Errorf("images of different stages are one: %v", images)
 	}
 }
+
+// The directories that a copy keeps are in its key, by name and with their modes.
+func TestKeysHaveKeptDirectories(t *testing.T) {
+	for name, from := range map[string]stage.Stage{"strict": stage.Scratch(), "compatible": stage.Scratch(stage.Compatible(stage.DockerRules{}))} {
+		e := memory(t, local.Options{})
+		s := from.Copy(stage.Files("a/*/x"), "/d/", stage.Parents(), stage.KeepModes())
+		for _, dir := range []string{layout(t, "a/b/x = 1"), layout(t, "a/c/x = 1"), layout(t, "0700 a/b/", "a/b/x = 1")} {
+			request := stage.Request{Context: stage.Dir(dir)}
+			got, want := digest(t, build(t, e, s, request)), digest(t, build(t, memory(t, local.Options{}), s, request))
+			if got != want {
+				t.Errorf("%s: %s with a cache, %s without", name, got, want)
+			}
+		}
+	}
+}

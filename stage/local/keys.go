@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 
@@ -218,7 +219,8 @@ func addRunOptions(b *cache.KeyBuilder, op *stage.RunOp) {
 }
 
 // addLocal adds the files of a local source that a step selects: the last element of
-// each path, which names the copy, and the digest of what is there. Hard links can
+// each path, which names the copy, and the digest of what is there; of a copy that keeps
+// directories also those, which are not in what is there. Hard links can
 // lead from one selected path to another, so several are also taken together.
 func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []string) error {
 	together := tree.Edit(nil)
@@ -231,6 +233,12 @@ func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []strin
 		}
 		b.Int("matches", int64(len(list)))
 		for _, f := range list {
+			if len(f.above) > 0 {
+				b.String("below", path.Dir(f.name))
+			}
+			for _, dir := range f.above {
+				b.Digest("directory", cache.Digest(tree.NewDir(dir.Meta()).Key()))
+			}
 			b.String("name", f.base()).Digest("file", cache.Digest(f.node.Key()))
 			if err := graft.Put(strconv.Itoa(total), f.node); err != nil {
 				return err
