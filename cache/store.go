@@ -116,6 +116,9 @@ type DirStore interface {
 
 // Dir returns the private directory of s, and false for a store without one.
 func Dir(s Store) (string, bool) {
+	if l, ok := s.(*Layered); ok {
+		return Dir(l.front)
+	}
 	if d, ok := s.(DirStore); ok {
 		return d.Dir(), true
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 )
 
 // CorruptError says that bytes do not have the digest under which they were
@@ -43,13 +44,28 @@ func Verify(where string, want, got Digest) error {
 // into place, say) before it has seen io.EOF. The stream ends with the
 // context's error when the context does.
 //
+// A blob that is elsewhere is here when NewReader returns: see [Fetcher].
+//
 // Errors: [ErrNotFound] when there is no such blob; others as the store gives.
 func NewReader(ctx context.Context, s Store, d Digest) (io.ReadCloser, int64, error) {
+	return newReader(ctx, s, d, math.MaxInt64)
+}
+
+func newReader(ctx context.Context, s Store, d Digest, limit int64) (io.ReadCloser, int64, error) {
 	blob, err := s.Open(ctx, d)
 	if err != nil {
 		return nil, 0, err
 	}
 	size := blob.Size()
+	if size > limit {
+		err = fmt.Errorf("%w: blob %v has %d bytes, the limit here is %d", ErrTooLarge, d, size, limit)
+	} else if f, ok := blob.(Fetcher); ok {
+		err = f.Fetch(ctx)
+	}
+	if err != nil {
+		blob.Close()
+		return nil, 0, err
+	}
 	r := &verifier{ctx: ctx, store: s, want: d, blob: blob, src: io.NewSectionReader(blob, 0, size), hash: sha256.New()}
 	return r, size, nil
 }
@@ -59,14 +75,11 @@ func NewReader(ctx context.Context, s Store, d Digest) (io.ReadCloser, int64, er
 // Errors: [ErrNotFound]; [ErrTooLarge] for a longer blob, of which nothing is
 // then read; [*CorruptError] as for [NewReader].
 func ReadBlob(ctx context.Context, s Store, d Digest, limit int64) ([]byte, error) {
-	r, size, err := NewReader(ctx, s, d)
+	r, size, err := newReader(ctx, s, d, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	if size > limit {
-		return nil, fmt.Errorf("%w: blob %v has %d bytes, the limit here is %d", ErrTooLarge, d, size, limit)
-	}
 	var out bytes.Buffer
 	// ReadFrom wants spare room to see the end without growing once more.
 	out.Grow(int(size) + bytes.MinRead)

@@ -31,7 +31,7 @@ var (
 
 // Error is the failure of a request to a registry.
 type Error struct {
-	Op     string // "resolve", "pull", "push", "attach" or "list referrers"
+	Op     string // "resolve", "pull", "push", "attach", "list referrers", "list tags" or "delete"
 	Ref    string // the whole name
 	Host   string // of the registry, empty for a bad reference
 	Reason error  // one of the Err values of this package, or nil
@@ -194,4 +194,10 @@ func (e *PlatformError) Error() string {
 		have[i] = p.String()
 	}
 	return fmt.Sprintf("it has no image for %s; it has %s", e.Want, strings.Join(have, ", "))
+}
+
+// Refused reports whether the registry answered, and did not like what was sent (400 and the like), so that asking again in the same words is no use.
+func (e *Error) Refused() bool {
+	var status *transport.Error
+	return errors.As(e.Err, &status) && e.Reason == nil && status.StatusCode >= 400 && status.StatusCode < 500 && !passingStatus(status.StatusCode)
 }
