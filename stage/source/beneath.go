@@ -24,6 +24,9 @@ type beneath interface {
 	clock() int64
 	// remote reports whether file times here may come from another clock.
 	remote() bool
+	// stampsXattrs reports whether setting an extended attribute of a file of
+	// the device moves its ctime for certain.
+	stampsXattrs(dev uint64) bool
 	io.Closer
 }
 
@@ -31,9 +34,10 @@ type beneath interface {
 type dirHandle interface {
 	// names returns the names in the directory in any order, again at each call.
 	names() ([]string, error)
-	// stat fills all of e but Path, Group and Digest, following no link.
-	// withXattrs asks for extended attributes too.
-	stat(name string, e *Entry, withXattrs bool) error
+	// stat fills all of e but Path, Xattrs, Group and Digest, following no link.
+	stat(name string, e *Entry) error
+	// xattrs fills e.Xattrs, where the system has them.
+	xattrs(name string, e *Entry) error
 	io.Closer
 }
 

@@ -6,9 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +25,9 @@ type linuxRoot struct {
 	noOpen2  atomic.Bool // openat2 does not work here
 	buffers  sync.Pool   // *[]byte for getdents
 	isRemote bool
+	noListAt atomic.Bool // listxattrat does not work here
+	stamping bool        // files of the device dev: see stampsXattrs
+	dev      uint64
 }
 
 func openBeneath(path string) (beneath, error) {
@@ -37,7 +42,13 @@ func openBeneath(path string) (beneath, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err == nil {
 		r.isRemote = remoteFilesystem(int64(st.Type))
+		r.stamping = stampingFilesystem(int64(st.Type))
 	}
+	var self unix.Stat_t
+	if err := unix.Fstat(fd, &self); err != nil {
+		r.stamping = false
+	}
+	r.dev = uint64(self.Dev)
 	return r, nil
 }
 
@@ -47,6 +58,17 @@ func remoteFilesystem(magic int64) bool {
 	switch uint32(magic) {
 	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
 		unix.V9FS_MAGIC, unix.FUSE_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.AFS_SUPER_MAGIC, unix.CODA_SUPER_MAGIC:
+		return true
+	}
+	return false
+}
+
+// stampingFilesystem lists the filesystems that are known to move the ctime of a file whose extended attributes change,
+// since long before the oldest kernel that we support (ext4_xattr_set_handle, xfs_attr_set, btrfs_setxattr_trans).
+// tmpfs does so since 6.1 only, and what is below an overlay or a network mount nobody knows.
+func stampingFilesystem(magic int64) bool {
+	switch uint32(magic) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
 		return true
 	}
 	return false
@@ -147,6 +169,9 @@ func (r *linuxRoot) clock() int64 {
 
 func (r *linuxRoot) remote() bool { return r.isRemote }
 
+// stampsXattrs leaves out what is mounted below the root, which may be anything.
+func (r *linuxRoot) stampsXattrs(dev uint64) bool { return r.stamping && dev == r.dev }
+
 func (r *linuxRoot) Close() error { return unix.Close(r.fd) }
 
 type linuxDir struct {
@@ -182,7 +207,7 @@ func (d *linuxDir) names() ([]string, error) {
 	}
 }
 
-func (d *linuxDir) stat(name string, e *Entry, withXattrs bool) error {
+func (d *linuxDir) stat(name string, e *Entry) error {
 	var st unix.Stat_t
 	for {
 		err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -195,12 +220,7 @@ func (d *linuxDir) stat(name string, e *Entry, withXattrs bool) error {
 	}
 	fill(e, &st)
 	if e.Mode&fs.ModeSymlink != 0 {
-		if err := d.readlink(name, e); err != nil {
-			return err
-		}
-	}
-	if withXattrs {
-		return d.xattrs(name, e)
+		return d.readlink(name, e)
 	}
 	return nil
 }
@@ -225,19 +245,19 @@ func (d *linuxDir) readlink(name string, e *Entry) error {
 	}
 }
 
-// xattrs fills e.Xattrs. The calls that take a directory descriptor are new in
-// Linux 6.13, so the way goes through /proc, which pins the directory as well.
+// xattrs fills e.Xattrs. Before Linux 6.13 there are no calls that take a directory descriptor: then, and for
+// values, which few files have, the way goes through /proc, which pins the directory as well.
 // Labels of the host's security module are left out: they say nothing about the
 // file that holds on another machine.
 func (d *linuxDir) xattrs(name string, e *Entry) error {
-	at := fmt.Sprintf("/proc/self/fd/%d/%s", d.fd, name)
-	list, err := growing(func(b []byte) (int, error) { return unix.Llistxattr(at, b) })
+	list, err := d.listXattrs(name)
 	if errors.Is(err, unix.ENOTSUP) || (err == nil && len(list) == 0) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("list extended attributes: %w", err)
 	}
+	at := d.procPath(name)
 	for attr := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
 		if attr == "security.selinux" {
 			continue
@@ -253,6 +273,38 @@ func (d *linuxDir) xattrs(name string, e *Entry) error {
 	}
 	slices.SortFunc(e.Xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	return nil
+}
+
+// listXattrs returns the names of the extended attributes, each with a zero byte behind it.
+func (d *linuxDir) listXattrs(name string) ([]byte, error) {
+	if !d.root.noListAt.Load() {
+		list, err := growing(func(b []byte) (int, error) { return listxattrat(d.fd, name, b) })
+		// As for openat2, a filter may answer EPERM.
+		if err != unix.ENOSYS && err != unix.EPERM {
+			return list, err
+		}
+		d.root.noListAt.Store(true)
+	}
+	at := d.procPath(name)
+	return growing(func(b []byte) (int, error) { return unix.Llistxattr(at, b) })
+}
+
+func (d *linuxDir) procPath(name string) string {
+	return "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + name
+}
+
+// listxattrat is listxattrat(2) of Linux 6.13, following no link.
+func listxattrat(dir int, name string, b []byte) (int, error) {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return 0, err
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_LISTXATTRAT, uintptr(dir), uintptr(unsafe.Pointer(p)), unix.AT_SYMLINK_NOFOLLOW,
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // growing repeats a call with a larger buffer until its answer fits; xattr(7)

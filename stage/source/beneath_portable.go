@@ -92,6 +92,8 @@ func (r *portableRoot) clock() int64 { return time.Now().UnixNano() }
 // remote is yes: nothing portable tells.
 func (r *portableRoot) remote() bool { return true }
 
+func (r *portableRoot) stampsXattrs(uint64) bool { return false }
+
 func (r *portableRoot) Close() error { return r.root.Close() }
 
 type portableDir struct {
@@ -109,8 +111,10 @@ func (d *portableDir) names() ([]string, error) {
 	return d.f.Readdirnames(-1)
 }
 
-// stat ignores withXattrs: they are read on Linux only.
-func (d *portableDir) stat(name string, e *Entry, _ bool) error {
+// xattrs are read on Linux only.
+func (d *portableDir) xattrs(string, *Entry) error { return nil }
+
+func (d *portableDir) stat(name string, e *Entry) error {
 	p := path.Join(d.path, name)
 	fi, err := d.root.root.Lstat(p)
 	if err != nil {

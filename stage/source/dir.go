@@ -72,9 +72,10 @@ type Stats struct {
 	Opened int64 // files opened by Hash and Open
 	Hashed int64 // files whose content Hash read to the end
 	Known  int64 // files whose digest came from the memo
+	Xattrs int64 // entries that List asked for their extended attributes
 }
 
-type counters struct{ dirs, stats, opened, hashed, known atomic.Int64 }
+type counters struct{ dirs, stats, opened, hashed, known, xattrs atomic.Int64 }
 
 // Dir returns the directory at path, which may be reached through links and is
 // made absolute now. The ignore file is read now as well; the files are looked
@@ -172,7 +173,7 @@ func (d *Directory) String() string { return "directory " + quote(d.path) }
 // Stats returns the counters.
 func (d *Directory) Stats() Stats {
 	c := &d.stats
-	return Stats{Dirs: c.dirs.Load(), Stats: c.stats.Load(), Opened: c.opened.Load(), Hashed: c.hashed.Load(), Known: c.known.Load()}
+	return Stats{Dirs: c.dirs.Load(), Stats: c.stats.Load(), Opened: c.opened.Load(), Hashed: c.hashed.Load(), Known: c.known.Load(), Xattrs: c.xattrs.Load()}
 }
 
 // List implements [Files]. Its cost is one stat a file; ignored directories are
@@ -186,7 +187,7 @@ func (d *Directory) List(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("%s cannot be listed: %w", d, err)
 	}
 	defer root.Close()
-	w := &walker{root: root, ignore: d.ignore, git: d.o.GitIgnore, xattrs: d.o.Xattrs, name: d.String(), stats: &d.stats}
+	w := &walker{root: root, ignore: d.ignore, git: d.o.GitIgnore, xattrs: d.o.Xattrs, memo: d.o.Memo.root(d.path).known(), name: d.String(), stats: &d.stats}
 	entries, err := w.walk(ctx, d.o.Parallel)
 	if err == nil {
 		d.listed.Store(int64(len(entries)))

@@ -38,10 +38,11 @@ func (d *Directory) Hash(ctx context.Context, entries []*Entry) error {
 	if !slices.IsSortedFunc(wanted, byPath) {
 		slices.SortFunc(wanted, byPath)
 	}
-	known := d.o.Memo.root(d.path)
-	missing := known.fill(wanted)
+	memo := d.o.Memo.root(d.path)
+	missing, learned := remembered(wanted)
 	d.stats.known.Add(int64(len(wanted) - len(missing)))
 	if len(missing) == 0 {
+		memo.remember(learned, d.listed.Load())
 		return nil
 	}
 	root, err := d.open(d.path)
@@ -50,17 +51,34 @@ func (d *Directory) Hash(ctx context.Context, entries []*Entry) error {
 	}
 	defer root.Close()
 	settled := make([]bool, len(missing))
-	h := &hasher{dir: d, root: root, entries: missing, settled: settled, memo: known != nil}
+	h := &hasher{dir: d, root: root, entries: missing, settled: settled, memo: memo != nil}
 	err = h.run(ctx, min(d.o.Parallel, len(missing)))
-	fresh := missing[:0]
+	fresh := learned
 	for n, e := range missing {
 		if settled[n] {
 			fresh = append(fresh, e)
 		}
 	}
 	// A memo that cannot be written makes the next build read again, nothing more.
-	known.remember(fresh, d.listed.Load())
+	slices.SortFunc(fresh, byPath)
+	memo.remember(fresh, d.listed.Load())
 	return err
+}
+
+// remembered sets the digests of the entries that a memo knew when they were listed, and returns the others, and those of which
+// the memo is to know more.
+func remembered(entries []*Entry) (missing, learned []*Entry) {
+	for _, e := range entries {
+		if e.id.memo == nil {
+			missing = append(missing, e)
+			continue
+		}
+		e.Digest = *e.id.memo
+		if e.id.learned {
+			learned = append(learned, e)
+		}
+	}
+	return missing, learned
 }
 
 // hasher takes the digests of a list of files in parallel.
@@ -193,17 +211,21 @@ const (
 	coarseMargin = 2 * time.Second
 )
 
+// margin is the one for a file below root.
+func margin(root beneath, e *Entry) time.Duration {
+	if root.remote() || e.id.ctime%int64(time.Second) == 0 {
+		return coarseMargin
+	}
+	return fineMargin
+}
+
 // settle reports whether e's times are older than now by the margin. It waits
 // when that takes no more than twice the fine margin, once for all files written at
 // about the same time, rather than have the next build read them again.
 func settle(ctx context.Context, root beneath, e *Entry) (bool, error) {
-	margin := int64(fineMargin)
-	if root.remote() || e.id.ctime%int64(time.Second) == 0 {
-		margin = int64(coarseMargin)
-	}
 	newest := max(e.Mtime, e.id.ctime)
 	for {
-		missing := newest + margin - root.clock()
+		missing := newest + int64(margin(root, e)) - root.clock()
 		if missing <= 0 {
 			return true, nil
 		}

@@ -3,8 +3,10 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -30,6 +32,9 @@ import (
 // the very nanosecond, pages of a shared memory map that were dirty before the
 // file was read and are written again after it, and content changed beneath the
 // filesystem.
+//
+// That a file has no extended attributes is remembered by the same signature and
+// margin, on ext4, XFS and Btrfs, where setting one moves the ctime.
 //
 // Several goroutines and processes may use one folder; each file is replaced as
 // a whole and the last writer wins.
@@ -63,49 +68,40 @@ func (m *Memo) root(path string) *memoRoot {
 	return r
 }
 
-// memoRoot is what a Memo knows of one directory.
+// memoRoot is what a Memo knows of one directory. A nil one knows nothing.
 type memoRoot struct {
 	root, file string
 
 	mu     sync.Mutex
 	loaded bool
-	data   []byte // as in the file, checked; never edited, only replaced
-	count  int    // records in data
+	groups map[string]memoGroup // by directory; never edited, only replaced
 }
 
-// records returns the current records, reading the file at the first call.
-func (r *memoRoot) records() memoReader {
+// known returns what is known by directory, reading the file at the first call.
+func (r *memoRoot) known() map[string]memoGroup {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.loaded {
-		r.loaded = true
-		r.data, r.count = loadMemo(r.file, r.root)
-	}
-	return memoReader{rest: r.data}
+	return r.load()
 }
 
-// fill sets the digests of the entries, sorted by path, whose signature is
-// remembered, and returns the others in order.
-func (r *memoRoot) fill(entries []*Entry) (missing []*Entry) {
-	if r == nil {
-		return entries
+// load is known for who holds the lock.
+func (r *memoRoot) load() map[string]memoGroup {
+	if !r.loaded {
+		r.loaded = true
+		r.groups = loadMemo(r.file, r.root)
 	}
-	records := r.records()
-	ok := records.next()
-	for n, e := range entries {
-		for ok && comparePaths(records.path, e.Path) < 0 {
-			ok = records.next()
-		}
-		if ok && e.id.known && string(records.path) == e.Path && records.sign == signatureOf(e) {
-			e.Digest = records.digest
-			continue
-		}
-		if missing == nil {
-			missing = make([]*Entry, 0, len(entries)-n)
-		}
-		missing = append(missing, e)
+	return r.groups
+}
+
+// count is the number of records.
+func count(groups map[string]memoGroup) (n int64) {
+	for _, g := range groups {
+		n += int64(g.count)
 	}
-	return missing
+	return n
 }
 
 // remember adds fresh, sorted by path and hashed, to what is known, and writes
@@ -118,30 +114,58 @@ func (r *memoRoot) remember(fresh []*Entry, listed int64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keep := int64(r.count) <= 2*listed+10_000
-	w := newMemoWriter(r.root)
-	old := memoReader{rest: r.data}
-	ok := keep && old.next()
+	groups := map[string]memoGroup{}
+	if old := r.load(); count(old) <= 2*listed+10_000 {
+		maps.Copy(groups, old)
+	}
+	byDir := map[string][]*Entry{}
 	for n, e := range fresh {
 		if n > 0 && fresh[n-1].Path == e.Path {
 			continue
 		}
-		for ok && comparePaths(old.path, e.Path) < 0 {
-			w.add(old.path, old.sign, old.digest)
+		dir, _ := splitPath(e.Path)
+		byDir[dir] = append(byDir[dir], e)
+	}
+	for dir, entries := range byDir {
+		groups[dir] = groups[dir].with(entries)
+	}
+	r.groups = groups
+	_ = saveMemo(r.file, memoFile(r.root, groups)) // a hint that cannot be kept is no error
+}
+
+// with is the group with entries, sorted by name, in place of what it has of these names.
+func (g memoGroup) with(entries []*Entry) memoGroup {
+	w := groupWriter{memoGroup: memoGroup{records: make([]byte, 0, len(g.records)+len(entries)*(recordFixed+16))}}
+	old := memoReader{rest: g.records}
+	ok := old.next()
+	for _, e := range entries {
+		_, name := splitPath(e.Path)
+		for ok && string(old.name) < name {
+			w.add(old.name, old.flags, old.sign, old.digest)
 			ok = old.next()
 		}
-		if ok && string(old.path) == e.Path {
+		if ok && string(old.name) == name {
 			ok = old.next()
 		}
-		w.add([]byte(e.Path), signatureOf(e), e.Digest)
+		var flags byte
+		if e.id.bare {
+			flags |= flagBare
+		}
+		w.add([]byte(name), flags, signatureOf(e), &e.Digest)
 	}
 	for ok {
-		w.add(old.path, old.sign, old.digest)
+		w.add(old.name, old.flags, old.sign, old.digest)
 		ok = old.next()
 	}
-	file := w.finish()
-	r.data, r.count, r.loaded = records(file, r.root), w.count, true
-	_ = saveMemo(r.file, file) // a hint that cannot be kept is no error
+	return w.memoGroup
+}
+
+// splitPath cuts a path into its directory, "" for the root, and its last element.
+func splitPath(p string) (dir, name string) {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i], p[i+1:]
+	}
+	return "", p
 }
 
 // saveMemo replaces the file at path as a whole. It is not synced: a checksum

@@ -187,7 +187,7 @@ func TestMemoDamaged(t *testing.T) {
 	}
 	for n := range good {
 		for name, bad := range map[string][]byte{"cut": good[:n], "flipped": append(append(append([]byte{}, good[:n]...), good[n]^0x10), good[n+1:]...)} {
-			if records(bad, dir) != nil {
+			if groupsOf(bad, dir) != nil {
 				t.Fatalf("%s at byte %d is believed", name, n)
 			}
 		}
@@ -201,7 +201,7 @@ func TestMemoDamaged(t *testing.T) {
 	if s := rehash(t, dir, folder); s.Hashed != 0 {
 		t.Errorf("not mended: %+v", s)
 	}
-	if records(good, dir+"x") != nil {
+	if groupsOf(good, dir+"x") != nil {
 		t.Error("the memo of one directory is believed for another")
 	}
 }
@@ -263,12 +263,12 @@ func TestMemoForgetsWhatIsGone(t *testing.T) {
 	}
 	slices.SortFunc(many, func(a, b *Entry) int { return comparePaths(a.Path, b.Path) })
 	r.remember(many, 11_000)
-	if r.count != 11_000 {
-		t.Fatal(r.count)
+	if n := count(r.known()); n != 11_000 {
+		t.Fatal(n)
 	}
 	r.remember([]*Entry{entry("z")}, 1)
-	if r.count != 1 {
-		t.Errorf("%d records kept for a directory of one file", r.count)
+	if n := count(r.known()); n != 1 {
+		t.Errorf("%d records kept for a directory of one file", n)
 	}
 }
 
@@ -317,19 +317,56 @@ func TestHashWithoutListing(t *testing.T) {
 }
 
 func FuzzMemoRecords(f *testing.F) {
-	w := newMemoWriter("/r")
-	w.add([]byte("a/b"), signature{1, 2, 3, 4}, digestOf("x"))
-	w.add([]byte("a/c"), signature{5, 6, 7, 8}, digestOf("y"))
-	f.Add(w.finish())
+	var w groupWriter
+	x, y := digestOf("x"), digestOf("y")
+	w.add([]byte("ab"), 0, signature{1, 2, 3, 4}, &x)
+	w.add([]byte("ac"), flagBare, signature{5, 6, 7, 8}, &y)
+	f.Add(memoFile("/r", map[string]memoGroup{"a": w.memoGroup}))
+	f.Add(w.records)
 	f.Add([]byte{})
 	f.Add([]byte{0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, body := range [][]byte{b, records(b, "/r")} {
-			for r := (memoReader{rest: body}); r.next(); {
-				if len(r.path) > maxPath {
-					t.Fatal("path beyond the limit")
+		groups := groupsOf(b, "/r")
+		if groups == nil {
+			groups = map[string]memoGroup{}
+		}
+		groups["whole"] = memoGroup{records: b}
+		for _, g := range groups {
+			for r := (memoReader{rest: g.records}); r.next(); {
+				if len(r.name) > maxPath {
+					t.Fatal("name beyond the limit")
 				}
 			}
 		}
 	})
+}
+
+// TestMemoFileRoundTrip checks that names which share beginnings, and several directories, come back as they were written.
+func TestMemoFileRoundTrip(t *testing.T) {
+	r := &memoRoot{root: "/r", file: filepath.Join(t.TempDir(), "m")}
+	var entries []*Entry
+	for n, p := range []string{"a", "ab", "abc", "b", "b/a", "b/ab", "b/c/x", "b.d", "z"} {
+		entries = append(entries, &Entry{Path: p, Size: int64(n), Mtime: -1, Digest: digestOf(p), id: identity{known: true, ctime: 7, inode: 1 << 63, bare: n%2 == 0}})
+	}
+	slices.SortFunc(entries, func(a, b *Entry) int { return comparePaths(a.Path, b.Path) })
+	r.remember(entries, 1)
+	groups := loadMemo(r.file, "/r")
+	if n := count(groups); n != int64(len(entries)) {
+		t.Fatal(n)
+	}
+	for _, e := range entries {
+		dir, name := splitPath(e.Path)
+		reader := memoReader{rest: groups[dir].records}
+		for _, other := range []string{"", "0"} {
+			if reader.find(other) {
+				t.Errorf("%q was found in %q", other, dir)
+			}
+		}
+		if !reader.find(name) || reader.sign != signatureOf(e) || *reader.digest != e.Digest || (reader.flags == flagBare) != e.id.bare {
+			t.Errorf("%s: %+v", e.Path, reader)
+		}
+		if reader.find(name + "0") {
+			t.Errorf("%s0 was found", e.Path)
+		}
+	}
 }

@@ -84,6 +84,10 @@ type identity struct {
 	ctime      int64
 	dev, inode uint64
 	links      bool // other names of the same inode exist
+
+	memo    *cache.Digest // what a memo knew of this signature when the file was listed
+	bare    bool          // it has no extended attributes, and one that is set later moves the ctime
+	learned bool          // bare, which the memo did not know
 }
 
 // sameFile reports whether two stats describe one regular file that has not

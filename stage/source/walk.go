@@ -20,7 +20,8 @@ type walker struct {
 	ignore *Ignore
 	git    bool // .gitignore files count
 	xattrs bool
-	name   string // for errors
+	memo   map[string]memoGroup // what is known, by directory
+	name   string               // for errors
 	stats  *counters
 
 	entries atomic.Int64
@@ -154,6 +155,7 @@ func (w *walker) readOnce(h dirHandle, d *dirNode) (gone string, err error) {
 		prefix += "/"
 	}
 	d.entries, d.dirs = make([]Entry, 0, len(names)), nil
+	v := view{walker: w, dir: h, known: memoReader{rest: w.memo[d.path].records}, clock: w.root.clock()}
 	for n, name := range names {
 		if n&0x3ff == 0x3ff {
 			if err := w.stopped(); err != nil {
@@ -170,7 +172,7 @@ func (w *walker) readOnce(h dirHandle, d *dirNode) (gone string, err error) {
 		}
 		d.entries = append(d.entries, Entry{Path: path})
 		e := &d.entries[len(d.entries)-1]
-		if err := h.stat(name, e, w.xattrs && !ignored); errors.Is(err, fs.ErrNotExist) {
+		if err := v.look(name, e, w.xattrs && !ignored); errors.Is(err, fs.ErrNotExist) {
 			return path, nil
 		} else if errors.Is(err, fs.ErrPermission) {
 			return "", w.explain(d.path, &d.self, err) // it is the directory that may not be searched
@@ -188,6 +190,41 @@ func (w *walker) readOnce(h dirHandle, d *dirNode) (gone string, err error) {
 	}
 	w.entries.Add(int64(len(d.entries)))
 	return "", nil
+}
+
+// view is one look at a directory, whose names come in order.
+type view struct {
+	*walker
+	dir   dirHandle
+	known memoReader
+	clock int64 // when it began
+}
+
+// look fills e. Extended attributes of a file that a memo knows to have none are not asked for.
+func (v *view) look(name string, e *Entry, xattrs bool) error {
+	if err := v.dir.stat(name, e); err != nil {
+		return err
+	}
+	regular := e.Mode.IsRegular() && e.id.known
+	known := regular && v.known.find(name) && v.known.sign == signatureOf(e)
+	if known {
+		e.id.memo = v.known.digest
+	}
+	if !xattrs {
+		return nil
+	}
+	stamped := regular && v.root.stampsXattrs(e.id.dev)
+	if known && stamped && v.known.flags&flagBare != 0 {
+		e.id.bare = true
+		return nil
+	}
+	v.stats.xattrs.Add(1)
+	if err := v.dir.xattrs(name, e); err != nil {
+		return err
+	}
+	e.id.bare = stamped && len(e.Xattrs) == 0 && e.id.ctime+int64(margin(v.root, e)) <= v.clock
+	e.id.learned = known && e.id.bare
+	return nil
 }
 
 // gitIgnores reports whether git leaves a name out. What is below it is then left out
