@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -218,10 +217,14 @@ func (s *Store) publish(ctx context.Context, name string, r root, id tree.Digest
 	if err := writeManifest(s.session.fd, name, m); err != nil {
 		return err
 	}
+	if s.opts.Created != nil {
+		if l, err := layerAt(s.session.fd, name); err == nil {
+			s.opts.Created(id, l.Bytes)
+		}
+	}
 	if err := unix.Renameat(s.session.fd, name, s.layers.fd, layerName(id)); err != nil {
 		return fmt.Errorf("snapshot: naming the layer %s: %w", id, err)
 	}
 	s.setReady(id)
-	s.tell(id, time.Time{})
 	return nil
 }

@@ -24,9 +24,8 @@ type Options struct {
 	// that was not used since then is marked as used before anybody counts on it, and [Remove] with an older time leaves it. It is called often.
 	Since func() time.Time
 
-	// Used is told of each layer that is made, and of each that is marked as used; before is when it was last used, the zero time of a new one. It is called
-	// by several goroutines.
-	Used func(l Layer, before time.Time)
+	// Created, if not nil, is told of each layer that is about to get its name, and what it takes on the disk. It is called by several goroutines.
+	Created func(id tree.Digest, bytes int64)
 
 	// Parallel is the number of goroutines that write, read and hash files in one call; 0 means GOMAXPROCS, at most 8.
 	Parallel int

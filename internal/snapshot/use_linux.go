@@ -47,40 +47,28 @@ func (s *Store) use(id tree.Digest) (fileID, bool) {
 	if err != nil {
 		return fileID{}, false
 	}
-	if s.opts.Since == nil || e.atime >= s.opts.Since().UnixNano() {
+	if s.opts.Since == nil {
 		return e.id(), true
+	}
+	now, since := time.Now(), s.opts.Since()
+	if e.atime >= since.UnixNano() {
+		return e.id(), true
+	}
+	if now.Before(since) { // the clock was set back, which must not take the layer out of the lease
+		now = since
 	}
 	gate, err := holdGate(s.base, unix.LOCK_SH)
 	if err != nil {
 		return e.id(), true
 	}
-	now := time.Now()
-	err = stamp(s.layers.fd, name, now)
-	gate.Close()
-	if err == unix.ENOENT {
-		return fileID{}, false
-	}
-	if err == nil {
-		s.tell(id, time.Unix(0, e.atime))
-	}
-	return e.id(), true
+	defer gate.Close()
+	return e.id(), stamp(s.layers.fd, name, now) != unix.ENOENT
 }
 
 // stamp sets the access time of a file alone.
 func stamp(at int, name string, t time.Time) error {
 	ts := unix.NsecToTimespec(t.UnixNano())
 	return unix.UtimesNanoAt(at, name, []unix.Timespec{ts, {Nsec: unix.UTIME_OMIT}}, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// tell tells of a use or of a new layer, whose last use before was at a time.
-func (s *Store) tell(id tree.Digest, before time.Time) {
-	if s.opts.Used == nil {
-		return
-	}
-	if l, err := layerAt(s.layers.fd, layerName(id)); err == nil {
-		l.ID = id
-		s.opts.Used(l, before)
-	}
 }
 
 // diskUsage adds up what files take on the disk.
@@ -113,6 +101,9 @@ func layerAt(layers int, name string) (Layer, error) {
 	if file, err := statAt(layers, name+"/"+manifestFile); err == nil {
 		l.Bytes += 512 * file.blocks
 		l.Used = time.Unix(0, file.atime)
+	}
+	if now := time.Now(); l.Used.After(now) { // the clock was set back
+		l.Used = now
 	}
 	m, err := readManifest(layers, name+"/"+manifestFile)
 	if err != nil {
@@ -206,6 +197,33 @@ func layersIn(ctx context.Context, layers int, yield func(Layer) error) error {
 	return nil
 }
 
+// Find tells of one layer of the store in dir as [Layers] does; what several identities have of it is added up. [ErrNotFound] is wrapped when there is none.
+func Find(dir string, id tree.Digest) (Layer, error) {
+	bases, err := forms(dir)
+	if err != nil {
+		return Layer{}, fmt.Errorf("snapshot: %w", err)
+	}
+	sum, found := Layer{ID: id}, false
+	for _, base := range bases {
+		layers, err := openRoot(filepath.Join(base, layersDir))
+		if err != nil {
+			continue
+		}
+		if l, err := layerAt(layers.fd, layerName(id)); err == nil {
+			found = true
+			sum.Bytes += l.Bytes
+			if l.Used.After(sum.Used) {
+				sum.Used = l.Used
+			}
+		}
+		layers.close()
+	}
+	if !found {
+		return sum, fmt.Errorf("%w: no directory of layer %s", ErrNotFound, id)
+	}
+	return sum, nil
+}
+
 // Remove removes a layer from the store in dir, of every identity of which this process may, and returns the bytes that its files took on the
 // disk; where files share blocks (reflinks), the disk gains less. It is removed by one rename, so that others see it whole or
 // not at all, and deleted then. One that was used at unless or later stays, and the error is [ErrUsed]. That it is absent is no error.
@@ -249,10 +267,7 @@ func removeLayer(base, name string, unless time.Time) (freed int64, err error) {
 	defer gate.Close()
 	l, err := layerAt(layers.fd, name)
 	if err == nil && !l.Used.Before(unless) {
-		if now := time.Now(); l.Used.After(now) { // the clock was set back: from here on it counts as used now
-			err = stamp(layers.fd, name+"/"+manifestFile, now)
-		}
-		return 0, errors.Join(ErrUsed, err)
+		return 0, ErrUsed
 	}
 	err = unix.Renameat(layers.fd, name, trash.fd, trash.tempName())
 	if err == unix.ENOENT {

@@ -181,37 +181,48 @@ func TestALayerThatALeaseCoversIsNeverRemoved(t *testing.T) {
 	t.Logf("%d of 30 layers were removed before they were used", removed.Load())
 }
 
-func TestAUseIsToldOnce(t *testing.T) {
+func TestALayerIsMarkedOnceALease(t *testing.T) {
 	var c contents
 	full := c.parse(t, smallTree)
+	id := full.Identity()
 	store := tempDir(t)
 	since := time.Now().Add(-time.Minute)
-	var told []time.Time
-	o := Options{Since: func() time.Time { return since }, Used: func(l Layer, before time.Time) {
-		if l.ID != full.Identity() || l.Bytes == 0 {
-			t.Errorf("told of %v", l)
+	told := int64(0)
+	s := openWith(t, store, Options{Since: func() time.Time { return since }, Created: func(got tree.Digest, bytes int64) {
+		if got != id || told != 0 {
+			t.Errorf("told of %s", got)
 		}
-		told = append(told, before)
-	}}
-	s := openWith(t, store, o)
+		told = bytes
+	}})
 	mustLayer(t, s, &c, nil, full)
-	if s.Has(full.Identity()); len(told) != 1 || !told[0].IsZero() {
-		t.Fatalf("of a new layer: told %v", told)
+	if l, err := Find(store, id); l.Bytes != told || told == 0 || err != nil {
+		t.Errorf("told that it has %d bytes, of %d, %v", told, l.Bytes, err)
 	}
-	old := time.Now().Add(-time.Hour).Truncate(time.Second)
-	setUsed(t, store, old)
+	used := func() time.Time { return layersOf(t, store)[id].Used }
+	setUsed(t, store, time.Now().Add(-time.Hour))
 	c.opens = 0
 	for range 3 {
 		mustLayer(t, s, &c, nil, full)
 	}
-	if len(told) != 2 || !told[1].Equal(old) || c.opens != 0 {
-		t.Errorf("of an old layer: told %v, %d contents opened", told, c.opens)
+	first := used()
+	if first.Before(since) || c.opens != 0 {
+		t.Errorf("marked at %v, lease since %v; %d contents opened", first, since, c.opens)
 	}
-	if l := layersOf(t, store)[full.Identity()]; l.Used.Before(since) {
-		t.Errorf("it counts as used at %v", l.Used)
+	if s.Has(id); !used().Equal(first) {
+		t.Error("marked twice under one lease")
 	}
 	since = time.Now() // of a younger lease
-	if s.Has(full.Identity()); len(told) != 3 {
-		t.Errorf("under the next lease: told %v", told)
+	if s.Has(id); used().Before(since) {
+		t.Errorf("under the next lease marked at %v, since %v", used(), since)
+	}
+	since = time.Now().Add(time.Hour) // the clock was set back
+	if s.Has(id); used().Sub(time.Now()).Abs() > time.Minute {
+		t.Errorf("marked at %v, to come", used())
+	}
+	if e, err := statAt(s.layers.fd, layerName(id)+"/"+manifestFile); err != nil || e.atime < since.UnixNano() {
+		t.Errorf("the lease does not cover it any more: %v", err)
+	}
+	if _, err := Find(store, tree.Digest{1}); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
 	}
 }

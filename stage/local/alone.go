@@ -86,6 +86,7 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 				return nil, s.failed(ctx, step, r.began, err)
 			}
 			o.Ran = r.began.UnixNano()
+			o.Content = key
 			return o, save(ctx, s, key, o.record)
 		}
 		var err error

@@ -43,7 +43,7 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 	if j.account, err = s.processUser(ctx, d, step.Parent, parent, op.User); err != nil {
 		return nil, err
 	}
-	j.log = newLog(s, step, filepath.Join(private, "logs"), s.recipes[step.ID])
+	j.log = newLog(s, step, filepath.Join(private, logsDir), s.recipes[step.ID])
 	defer j.log.close()
 	for n := 1; ; n++ {
 		o, err := s.attempt(ctx, d, j)

@@ -71,15 +71,9 @@ func (s *session) base(ctx context.Context, d *demand, step *stage.Step) (*baseI
 		if err != nil {
 			return nil, fmt.Errorf("base image %s: %w", op.Name, err)
 		}
-		chain := cache.NewKey("base chain", 1).Sum()
-		chains := make([]cache.Key, len(layers))
-		for i, layer := range layers {
-			digest, err := layer.Digest()
-			if err != nil {
-				return nil, fmt.Errorf("base image %s: layer %d: %w", op.Name, i, err)
-			}
-			chain = cache.NewKey("base layer", 1).Key("below", chain).String("digest", digest.String()).Sum()
-			chains[i] = chain
+		chains, err := baseChains(layers)
+		if err != nil {
+			return nil, fmt.Errorf("base image %s: %w", op.Name, err)
 		}
 		inputs := make([]dag.Input[task, any], len(layers))
 		for i := range layers {
@@ -95,6 +89,21 @@ func (s *session) base(ctx context.Context, d *demand, step *stage.Step) (*baseI
 		}
 		return base, nil
 	})
+}
+
+// baseChains names each layer on top of those below it.
+func baseChains(layers []v1.Layer) ([]cache.Key, error) {
+	chain := cache.NewKey("base chain", 1).Sum()
+	chains := make([]cache.Key, len(layers))
+	for i, layer := range layers {
+		digest, err := layer.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i, err)
+		}
+		chain = cache.NewKey("base layer", 1).Key("below", chain).String("digest", digest.String()).Sum()
+		chains[i] = chain
+	}
+	return chains, nil
 }
 
 // baseLayerInput indexes a layer, for all images that have it on top of the same ones. The

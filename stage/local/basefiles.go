@@ -114,13 +114,18 @@ type packRecord struct {
 	Pack cache.Digest `json:"pack"`
 }
 
+// packKey is where the pack of a base layer is known.
+func packKey(layer cache.Digest) cache.Key {
+	return cache.NewKey("base pack", 1).Digest("layer", layer).Sum()
+}
+
 // layerPack returns the pack of a base layer: its tar with an index of the files.
 func (s *session) layerPack(ctx context.Context, d *demand, step *stage.Step, l *baseLayer) (cache.Digest, error) {
 	_, digest, err := layerDigest(l.layer)
 	if err != nil {
 		return cache.Digest{}, err
 	}
-	key := cache.NewKey("base pack", 1).Digest("layer", digest).Sum()
+	key := packKey(digest)
 	return get(ctx, s, d, task{kind: kindLower, key: key}, func(ctx context.Context, d *demand) (cache.Digest, error) {
 		rec, err := shared(ctx, s, step, key, func() (*packRecord, error) {
 			rec, ok, err := load[packRecord](ctx, s, key)

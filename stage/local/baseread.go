@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -211,16 +210,6 @@ func checkDiffID(layer v1.Layer, got tree.Digest) error {
 		return fmt.Errorf("its contents have the diff ID %s, but the image's configuration says %s", got, want)
 	}
 	return nil
-}
-
-// tempDir is where temporary files lie.
-func (s *session) tempDir() (string, error) {
-	private, err := s.privateDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(private, "temporary")
-	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // progressReader tells how much of a download has come, and ends it with the

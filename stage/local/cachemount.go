@@ -14,6 +14,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/filemode"
+	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -58,7 +59,10 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 	held := map[string]bool{}
 	for _, w := range list {
 		parent := cacheParent(private, w.name)
-		err := makeCacheParent(parent, w.mount.ID)
+		release, err := holdCacheMount(parent, w.mount.ID)
+		if err == nil {
+			set.releases = append(set.releases, release)
+		}
 		dir := filepath.Join(parent, "0")
 		switch {
 		case err != nil:
@@ -151,7 +155,7 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 		return err
 	}
 	temp := filepath.Join(parent, "new")
-	if err := removeAll(temp); err != nil {
+	if err := keep.RemoveAll(temp); err != nil {
 		return err
 	}
 	mode := fs.FileMode(0o755)

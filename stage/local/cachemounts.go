@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -117,7 +118,7 @@ func removeCacheDir(ctx context.Context, dir string) error {
 		return err
 	}
 	defer unlock()
-	return removeAll(dir)
+	return keep.RemoveAll(dir)
 }
 
 // ExportCacheMount writes the directory of an id to w as a tar, for another machine or a
@@ -128,6 +129,11 @@ func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer)
 	if err != nil {
 		return err
 	}
+	release, err := holdCacheMount(filepath.Dir(dir), id)
+	if err != nil {
+		return err
+	}
+	defer release()
 	unlock, err := lockFile(ctx, dir+".lock", lockShared)
 	if err != nil {
 		return err
@@ -211,14 +217,16 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 		return err
 	}
 	parent := cacheParent(private, name)
-	if err := makeCacheParent(parent, id); err != nil {
+	release, err := holdCacheMount(parent, id)
+	if err != nil {
 		return err
 	}
+	defer release()
 	temp, err := os.MkdirTemp(parent, "import-*")
 	if err != nil {
 		return err
 	}
-	defer removeAll(temp)
+	defer keep.RemoveAll(temp)
 	made, err := unpackCacheMount(ctx, temp, r)
 	if err != nil {
 		return err
@@ -235,7 +243,7 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 	if err := os.Chmod(made, 0o755); err != nil {
 		return err
 	}
-	return errors.Join(removeAll(dir), os.Rename(made, dir))
+	return errors.Join(keep.RemoveAll(dir), os.Rename(made, dir))
 }
 
 // unpackCacheMount makes a directory of a tar below temp.
@@ -277,7 +285,7 @@ func (e *Executor) cacheMountDirs() ([]cacheDir, error) {
 	var list []cacheDir
 	for _, p := range parents {
 		parent := cacheParent(private, p.Name())
-		id, err := os.ReadFile(filepath.Join(parent, "id"))
+		id, err := os.ReadFile(filepath.Join(parent, mountIDFile))
 		if err != nil {
 			continue // it was never used
 		}
@@ -311,15 +319,30 @@ func (e *Executor) cacheMountDir(id string) (string, error) {
 // cacheParent is where the directories of one cache mount are. Users of one cache have
 // their own.
 func cacheParent(private, name string) string {
-	return filepath.Join(private, "mounts", strconv.Itoa(os.Getuid()), name)
+	return filepath.Join(private, mountsDir, strconv.Itoa(os.Getuid()), name)
 }
 
-// makeCacheParent makes the place of a cache mount's directories, with its id.
+// holdCacheMount makes the place of a cache mount's directories, with its id, and keeps
+// collectors off it until release.
+func holdCacheMount(parent, id string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(parent), 0o700); err != nil {
+		return nil, err
+	}
+	if release, err = keep.Hold(parent); err != nil {
+		return nil, err
+	}
+	if err := makeCacheParent(parent, id); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
 func makeCacheParent(parent, id string) error {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(parent, "id")
+	path := filepath.Join(parent, mountIDFile)
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
@@ -94,12 +96,16 @@ type Executor struct {
 
 	runnable sync.Map // platform.Platforms of other machines whose programs were seen to run
 
+	youngest atomic.Int64 // when the lease of the last build began, in nanoseconds since the Unix epoch
+
 	mu        sync.Mutex
 	snapshots *snapshot.Store
 	private   string // directory for logs, cache mounts, temporary files
 	temporary bool   // private goes with Close
 	closed    bool
-	uses      int // builds under way, and results that still read from the directories
+	results   map[*session]struct{} // those that are open
+	temp      *temporary            // nil before it is needed
+	uses      int                   // builds under way, and results that still read from the directories
 }
 
 var _ stage.Executor = (*Executor)(nil)
@@ -128,9 +134,9 @@ func New(o Options) (*Executor, error) {
 	if runs == 0 {
 		runs = maxRuns
 	}
-	e := &Executor{opts: o, runs: make(chan struct{}, runs), downloads: make(chan struct{}, maxDownloads)}
+	e := &Executor{opts: o, runs: make(chan struct{}, runs), downloads: make(chan struct{}, maxDownloads), results: map[*session]struct{}{}}
 	if dir, ok := cache.Dir(o.Store); ok {
-		e.memo = source.OpenMemo(filepath.Join(dir, "memo"))
+		e.memo = source.OpenMemo(filepath.Join(dir, memoDir))
 	}
 	return e, nil
 }
@@ -155,6 +161,10 @@ func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	_ = s.touch(ctx, false) // what could not be marked is younger in the next build
+	e.mu.Lock()
+	e.results[s] = struct{}{}
+	e.mu.Unlock()
 	return res, nil
 }
 
@@ -190,8 +200,9 @@ func (e *Executor) cleanUp() error {
 	if e.snapshots != nil {
 		errs = append(errs, e.snapshots.Close())
 	}
+	errs = append(errs, e.temp.close())
 	if e.temporary {
-		errs = append(errs, removeAll(e.private))
+		errs = append(errs, keep.RemoveAll(e.private))
 	}
 	return errors.Join(errs...)
 }
@@ -225,7 +236,9 @@ func (e *Executor) dirs() (private string, snapshots *snapshot.Store, err error)
 	if err := e.makePrivate(); err != nil {
 		return "", nil, err
 	}
-	store, err := snapshot.Open(filepath.Join(e.private, "snapshots"), snapshot.Options{UpperDir: shm(), Parallel: e.opts.Parallel})
+	store, err := snapshot.Open(filepath.Join(e.private, snapshotsDir), snapshot.Options{
+		UpperDir: shm(), Parallel: e.opts.Parallel, Since: e.since, Created: e.createdSnapshot,
+	})
 	if err != nil {
 		return "", nil, fmt.Errorf("local: %w", err)
 	}
@@ -248,14 +261,14 @@ func (e *Executor) makePrivate() error {
 		return nil
 	}
 	if dir, ok := cache.Dir(e.opts.Store); ok {
-		e.private = dir
+		e.private, e.temp = dir, newTemporary(filepath.Join(dir, temporaryDir))
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "stagewright-")
 	if err != nil {
 		return fmt.Errorf("local: no directory for private files: %w", err)
 	}
-	e.private, e.temporary = dir, true
+	e.private, e.temp, e.temporary = dir, newTemporary(filepath.Join(dir, temporaryDir)), true
 	return nil
 }
 
@@ -267,20 +280,4 @@ func shm() string {
 		return dir
 	}
 	return ""
-}
-
-// removeAll removes a directory in which a sandbox left directories that even
-// their owner may not enter.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil || !errors.Is(err, os.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

@@ -22,6 +22,8 @@ type layerRecord struct {
 	Size   int64        `json:"size"`
 	Blocks []int64      `json:"blocks"` // offset of each compressed block; see compress.Writer
 	Total  int64        `json:"total"`  // bytes of the tar
+
+	key cache.Key // where it is in the cache, once that is known
 }
 
 // layer returns the compressed layer of a step's changes, nil when it has none.
@@ -68,6 +70,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		if err != nil {
 			return nil, err
 		}
+		rec.key = key
 		if ok && s.holds(ctx, rec.Digest) {
 			return &rec, nil
 		}
@@ -95,6 +98,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 			}
 			defer release()
 			if rec, ok, err := load[layerRecord](ctx, s, key); err != nil || ok && s.holds(ctx, rec.Digest) {
+				rec.key = key
 				return &rec, err
 			}
 		}
@@ -106,6 +110,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		if err != nil {
 			return nil, s.layerError(id, err)
 		}
+		rec.key = key
 		return &rec, save(ctx, s, key, rec)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/sshagent"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -260,7 +261,7 @@ func (s *session) scratchStore(set *mountSet) (*snapshot.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.releases = append(set.releases, func() { _ = removeAll(dir) })
+	set.releases = append(set.releases, func() { _ = keep.RemoveAll(dir) })
 	store, err := snapshot.Open(dir, snapshot.Options{Parallel: s.opts.Parallel})
 	if err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ type record struct {
 	// Ran is when the step began to be done, in nanoseconds since 1970; zero for a base.
 	// Who finds the record under another key keeps it.
 	Ran int64 `json:"ran,omitzero"`
+	// Content is the key of the same record by the files that the step saw, of a step that
+	// has one.
+	Content cache.Key `json:"content,omitzero"`
 	// Output is what a step with stage.Capture wrote.
 	Output *outputRecord `json:"output,omitempty"`
 
@@ -47,7 +50,11 @@ const (
 // load reads a value that was stored as JSON. A value that does not parse is a
 // miss, like one that is not there; only a cancelled context is an error.
 func load[T any](ctx context.Context, s *session, key cache.Key) (v T, ok bool, err error) {
-	data, err := s.opts.Store.Get(ctx, key)
+	return loadFrom[T](ctx, s.opts.Store, key)
+}
+
+func loadFrom[T any](ctx context.Context, store cache.Store, key cache.Key) (v T, ok bool, err error) {
+	data, err := store.Get(ctx, key)
 	if err != nil {
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			return v, false, ctxErr

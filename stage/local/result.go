@@ -193,6 +193,8 @@ type imageRecord struct {
 	Layers []*layerRecord `json:"layers"`
 	// Ran is when the steps with a limit of age ran that it stands on.
 	Ran []int64 `json:"ran,omitempty"`
+	// Keys are where the records of the layers are, by their changes.
+	Keys []cache.Key `json:"keys,omitempty"`
 }
 
 // unit is what one line of an image's history tells: a step, or a group of steps.
@@ -316,6 +318,20 @@ func (s *session) chain(id int) (chain []int, base int) {
 // knownLayers returns the layer of each unit, nil for one without, when the cache has all of
 // them, and else nothing; and the key under which it would.
 func (s *session) knownLayers(ctx context.Context, id int, units []unit) ([]*layerRecord, cache.Key, error) {
+	key := s.imageKey(id, units)
+	if !slices.ContainsFunc(units, s.hasLayer) {
+		return make([]*layerRecord, len(units)), key, nil // the configuration alone: of a base nothing is read
+	}
+	rec, ok, err := load[imageRecord](ctx, s, key)
+	ruled, anew := s.rulesOf(id)
+	if err == nil && ok && !anew && s.allFresh(ruled, rec.Ran) && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
+		return rec.Layers, key, nil
+	}
+	return nil, key, err
+}
+
+// imageKey is where the record of the layers is.
+func (s *session) imageKey(id int, units []unit) cache.Key {
 	key := cache.NewKey("image", 2).Key("files", s.keys[id]).String("compressor", s.opts.compressor().Name())
 	for _, u := range units {
 		key.Bool("layer", s.hasLayer(u)).Key("step", s.keys[u.step])
@@ -323,18 +339,11 @@ func (s *session) knownLayers(ctx context.Context, id int, units []unit) ([]*lay
 			key.Key("since", s.keys[u.since])
 		}
 	}
-	ruled, anew := s.rulesOf(id)
+	ruled, _ := s.rulesOf(id)
 	for _, step := range ruled {
 		key.Key("limited", s.recipes[step.ID])
 	}
-	if !slices.ContainsFunc(units, s.hasLayer) {
-		return make([]*layerRecord, len(units)), key.Sum(), nil // the configuration alone: of a base nothing is read
-	}
-	rec, ok, err := load[imageRecord](ctx, s, key.Sum())
-	if err == nil && ok && !anew && s.allFresh(ruled, rec.Ran) && len(rec.Layers) == len(units) && s.complete(ctx, rec) {
-		return rec.Layers, key.Sum(), nil
-	}
-	return nil, key.Sum(), err
+	return key.Sum()
 }
 
 // imageLayers returns the layer of each unit, nil for one without.
@@ -370,7 +379,10 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 	}
 	rec := imageRecord{Layers: make([]*layerRecord, len(units))}
 	for i, l := range all {
-		rec.Layers[at[i]] = l.(*layerRecord)
+		made := l.(*layerRecord)
+		if rec.Layers[at[i]] = made; made != nil {
+			rec.Keys = append(rec.Keys, made.key)
+		}
 	}
 	ruled, _ := s.rulesOf(id)
 	if rec.Ran, err = s.whenRan(ctx, d, ruled); err != nil {

@@ -123,6 +123,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return fmt.Errorf("local: %w", err)
 	}
 	s.lease = lease
+	s.leased()
 	if err := s.prepareRules(); err != nil {
 		return err
 	}
@@ -236,6 +237,9 @@ func unique(list []int) []int {
 func (s *session) close() error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
+	s.mu.Lock()
+	delete(s.results, s)
+	s.mu.Unlock()
 	var err error
 	if s.lease != nil {
 		err = s.lease.Close()

@@ -152,8 +152,8 @@ func (s *session) describe(use sourceUse, at slot, keep keeping) (name string, o
 }
 
 func (s *session) tarOptions() (source.TarOptions, error) {
-	dir, err := s.privateDir()
-	return source.TarOptions{Dir: filepath.Join(dir, "temporary")}, err
+	dir, err := s.tempDir()
+	return source.TarOptions{Dir: dir}, err
 }
 
 // openHTTP is the file of a URL. As a context it can be an archive, which is then
@@ -235,5 +235,9 @@ func (s *session) openGit(from stage.GitSource) (source.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return source.Git(t, source.GitOptions{Dir: filepath.Join(dir, "git"), Store: s.opts.Store, Env: s.opts.GitEnv})
+	temp, err := s.tempDir()
+	if err != nil {
+		return nil, err
+	}
+	return source.Git(t, source.GitOptions{Dir: filepath.Join(dir, gitDir), Temporary: filepath.Join(temp, "git"), Store: s.opts.Store, Env: s.opts.GitEnv})
 }

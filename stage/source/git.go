@@ -38,6 +38,9 @@ type GitOptions struct {
 	// Dir is a private directory for a mirror of each remote and for checkouts. It is
 	// made (mode 0700) when it is needed; several processes may share it.
 	Dir string
+	// Temporary is a directory for checkouts, which the caller empties when the process has
+	// died. Without one they are in Dir, and those of a process that was killed go a day later.
+	Temporary string
 	// Store remembers the files of a commit, so that an unchanged commit is not checked
 	// out to know them; nil means memory.
 	Store cache.Store
@@ -69,7 +72,8 @@ type GitFiles struct {
 	commit   string // after load
 	tree     *gitRecord
 	files    *listed
-	checkout string // directory, "" before it is needed
+	checkout string            // directory, "" before it is needed
+	held     map[string]func() // mirrors, by their directories, and how to let go of them
 	closed   bool
 }
 
@@ -201,6 +205,10 @@ func (g *GitFiles) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	for _, release := range g.held {
+		release()
+	}
+	g.held = nil
 	return g.dropCheckout()
 }
 

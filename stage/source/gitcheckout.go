@@ -3,6 +3,7 @@ package source
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,11 +28,13 @@ const (
 // makeCheckout checks the commit out into a directory of its own: "files" is the work
 // tree, beside it lie the indexes.
 func (g *GitFiles) makeCheckout(ctx context.Context) error {
-	base := filepath.Join(g.o.Dir, "checkouts")
+	base := cmp.Or(g.o.Temporary, filepath.Join(g.o.Dir, "checkouts"))
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return fmt.Errorf("%s: no directory for its files: %w", g, err)
 	}
-	sweep(base)
+	if g.o.Temporary == "" {
+		sweep(base)
+	}
 	dir, err := os.MkdirTemp(base, "git-")
 	if err == nil {
 		g.checkout = dir
@@ -262,7 +265,7 @@ func (c *gitCheckout) keepGit(ctx context.Context, from gitCommit) error {
 	if len(from.Commit) == 64 {
 		init = append(init, "--object-format=sha256")
 	}
-	kept := keep(from.Commit)
+	kept := keepRef(from.Commit)
 	if _, err := m.git(ctx, "rev-parse", "--verify", "-q", kept); err != nil {
 		if _, err := m.git(ctx, "update-ref", kept, from.Commit); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stagewright/stagewright/internal/gitref"
+	"github.com/stagewright/stagewright/internal/keep"
 )
 
 // gitProtocols are those that may be asked for a remote (git(1), GIT_ALLOW_PROTOCOL).
@@ -49,10 +50,29 @@ func (m *gitMirror) has(ctx context.Context, commit string) bool {
 	return err == nil
 }
 
+// hold keeps collectors off the mirror until the source is closed.
+func (m *gitMirror) hold() error {
+	if m.g.held[m.dir] != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(m.dir), 0o700); err != nil {
+		return fmt.Errorf("%s: no directory for its mirror: %w", m.g, err)
+	}
+	release, err := keep.Hold(m.dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.g, err)
+	}
+	if m.g.held == nil {
+		m.g.held = map[string]func(){}
+	}
+	m.g.held[m.dir] = release
+	return nil
+}
+
 // lock makes the mirror if it is missing, and keeps other processes off it.
 func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(m.dir), 0o700); err != nil {
-		return nil, fmt.Errorf("%s: no directory for its mirror: %w", m.g, err)
+	if err := m.hold(); err != nil {
+		return nil, err
 	}
 	unlock, err = lockFile(ctx, m.dir+".lock")
 	if err != nil {
@@ -82,13 +102,16 @@ func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err
 	return unlock, nil
 }
 
-// keep is the ref that keeps a commit in the mirror.
-func keep(commit string) string { return "refs/stagewright/" + commit }
+// keepRef is the ref that keeps a commit in the mirror.
+func keepRef(commit string) string { return "refs/stagewright/" + commit }
 
 // fetch makes sure that the mirror has the commit, to which ref led at the remote if it
 // is not empty. Only what the commit needs is asked for, as long as the server allows
 // that.
 func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
+	if err := m.hold(); err != nil {
+		return err
+	}
 	if m.has(ctx, commit) {
 		return nil
 	}
@@ -100,9 +123,9 @@ func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
 	if m.has(ctx, commit) {
 		return nil
 	}
-	wanted := []string{"+" + commit + ":" + keep(commit)}
+	wanted := []string{"+" + commit + ":" + keepRef(commit)}
 	if ref != "" { // what an old server gives, too
-		wanted = []string{"+" + ref + ":" + keep(commit), wanted[0]}
+		wanted = []string{"+" + ref + ":" + keepRef(commit), wanted[0]}
 	}
 	for _, refspec := range wanted {
 		_, err = m.ask(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--", m.remote, refspec)
@@ -119,7 +142,7 @@ func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
 	if !m.has(ctx, commit) {
 		return &GitError{Source: m.g.String(), Op: "fetch", Err: fmt.Errorf("the remote %s has no commit %s on any branch or tag", gitref.Redact(m.remote), commit)}
 	}
-	_, err = m.git(ctx, "update-ref", keep(commit), commit)
+	_, err = m.git(ctx, "update-ref", keepRef(commit), commit)
 	return err
 }
 
@@ -215,7 +238,7 @@ func (g *GitFiles) expand(ctx context.Context) (string, error) {
 	if err != nil || !gitref.IsCommit(commit) {
 		return "", &GitError{Source: g.String(), Op: "rev-parse", Err: fmt.Errorf("the remote has no branch or tag %q, and no single commit that begins so", g.want.Ref)}
 	}
-	_, err = m.git(ctx, "update-ref", keep(commit), commit)
+	_, err = m.git(ctx, "update-ref", keepRef(commit), commit)
 	return commit, err
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/stagewright/stagewright/internal/keep"
 )
 
 // Memo remembers the digests of files by their stat signature, so that an
@@ -91,7 +93,9 @@ func (r *memoRoot) known() map[string]memoGroup {
 func (r *memoRoot) load() map[string]memoGroup {
 	if !r.loaded {
 		r.loaded = true
-		r.groups = loadMemo(r.file, r.root)
+		if r.groups = loadMemo(r.file, r.root); len(r.groups) > 0 {
+			keep.Touch(r.file)
+		}
 	}
 	return r.groups
 }
