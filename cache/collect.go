@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -24,7 +25,7 @@ type Collector interface {
 // The Collection says what was done even if there is an error: the context's, or one that says what
 // could not be removed and why. An impossible policy is an error before anything is done.
 func (d *Disk) Collect(ctx context.Context, p Policy, areas ...Area) (*Collection, error) {
-	c := &collector{disk: d, policy: p, start: time.Now(), result: &Collection{}}
+	c := &collector{disk: d, policy: p, start: d.clock(), result: &Collection{}}
 	known := []Kind{KindRecord, KindBlob}
 	for _, a := range areas {
 		if slices.Contains(known, a.Kind()) {
@@ -42,11 +43,19 @@ func (d *Disk) Collect(ctx context.Context, p Policy, areas ...Area) (*Collectio
 	if err != nil {
 		return c.result, err
 	}
-	defer lock.Close()
-	if err := c.open(ctx, areas); err != nil {
-		return c.result, d.wrapCollect(err)
+	if lock != nil {
+		defer lock.Close()
 	}
-	err = c.run(ctx)
+	c.readOnly = lock == nil
+	err = c.open(ctx, areas)
+	if err == nil {
+		err = c.run(ctx)
+	}
+	c.result.Kept = c.kept()
+	if err == nil {
+		c.result.Short = max(c.need, p.excess(c.result.Kept))
+	}
+	c.close()
 	return c.result, d.wrapCollect(errors.Join(err, c.failure()))
 }
 
@@ -65,7 +74,11 @@ type collector struct {
 	limit   time.Time // what was used at or after it stays
 	need    int64     // bytes that MinFree still wants
 	sources []source
-	result  *Collection
+	books   *books // nil without a journal
+
+	youngest int64 // when the last of the living leases began
+	readOnly bool  // a dry run that may not write to the journal
+	result   *Collection
 
 	failed   int
 	firstErr error
@@ -83,10 +96,11 @@ type source interface {
 }
 
 func (c *collector) open(ctx context.Context, areas []Area) error {
-	oldest, err := oldestLease(c.disk.dir)
+	oldest, youngest, err := livingLeases(c.disk.dir)
 	if err != nil {
 		return err
 	}
+	c.youngest = youngest
 	c.limit = c.start
 	if lease := time.Unix(0, oldest); lease.Before(c.start) {
 		c.limit = lease
@@ -102,18 +116,67 @@ func (c *collector) open(ctx context.Context, areas []Area) error {
 	for _, a := range c.disk.ownAreas() {
 		areas = append(areas[:len(areas):len(areas)], a)
 	}
+	areas = slices.DeleteFunc(areas, func(a Area) bool { return !c.policy.covers(a.Kind()) })
+	if err := c.openBooks(ctx, areas); err != nil {
+		return err
+	}
 	for _, a := range areas {
-		if !c.policy.covers(a.Kind()) {
-			continue
-		}
-		s, err := scanned(ctx, a)
+		s, err := c.source(ctx, a)
 		if err != nil {
 			return err
 		}
 		c.sources = append(c.sources, s)
-		c.result.Kept += s.size()
 	}
 	return nil
+}
+
+// openBooks reads the journal, as far as there is one. Ledgers that are missing, or were made long ago,
+// are made by a scan.
+func (c *collector) openBooks(ctx context.Context, areas []Area) error {
+	if !journaled || c.readOnly {
+		return nil
+	}
+	b := openBooks(filepath.Join(c.disk.dir, journalDir))
+	now := c.start.UnixNano()
+	var scans []Area
+	for _, a := range areas {
+		l := b.kinds[a.Kind()]
+		if _, ok := a.(Stater); ok && (l == nil || now-l.scanned > int64(scanAgain) || l.scanned > now) {
+			scans = append(scans, a)
+		}
+	}
+	err := b.read(ctx, scans, c.start, !c.policy.DryRun, nil)
+	if err == nil {
+		c.books = b
+	}
+	return err
+}
+
+// source makes the source of an area.
+func (c *collector) source(ctx context.Context, a Area) (source, error) {
+	of, ok := a.(Stater)
+	if !ok || c.books == nil {
+		return scanned(ctx, a)
+	}
+	now := c.start.UnixNano()
+	return &ledgerSource{
+		of: of, books: c.books, ledger: c.books.kinds[a.Kind()],
+		dry: c.policy.DryRun, last: now, settled: max(now, c.youngest),
+	}, nil
+}
+
+// close ends the reading of the books and writes down what has changed. What cannot be written is found
+// out again by the next collector.
+func (c *collector) close() {
+	for _, s := range c.sources {
+		if s, ok := s.(*ledgerSource); ok {
+			s.finish()
+		}
+	}
+	if c.books == nil || c.policy.DryRun {
+		return
+	}
+	_ = c.books.save()
 }
 
 // run removes, the oldest first, until nothing more has to go.
@@ -128,7 +191,6 @@ func (c *collector) run(ctx context.Context) error {
 			return nil
 		}
 		if !e.Used.Before(c.limit) {
-			c.result.Short = max(c.need, c.policy.excess(c.result.Kept))
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -166,7 +228,7 @@ func (c *collector) reason(e Entry) Reason {
 		return ReasonAll
 	case p.MaxAge > 0 && c.start.Sub(e.Used) > p.MaxAge:
 		return ReasonAge
-	case p.excess(c.result.Kept) > 0:
+	case p.excess(c.kept()) > 0:
 		return ReasonBytes
 	case c.need > 0:
 		return ReasonFree
@@ -188,7 +250,6 @@ func (c *collector) remove(ctx context.Context, s source, e Entry, reason Reason
 		switch {
 		case errors.Is(err, ErrNotFound):
 			s.pop(true)
-			c.result.Kept -= e.Bytes
 			return
 		case errors.Is(err, ErrInUse):
 			s.pop(false)
@@ -205,8 +266,15 @@ func (c *collector) remove(ctx context.Context, s source, e Entry, reason Reason
 	s.pop(true)
 	c.result.Removed = append(c.result.Removed, Removal{Entry: e, Reason: reason})
 	c.result.Freed += e.Bytes
-	c.result.Kept = max(0, c.result.Kept-e.Bytes)
 	c.need = max(0, c.need-e.Bytes)
+}
+
+// kept is what is left.
+func (c *collector) kept() (bytes int64) {
+	for _, s := range c.sources {
+		bytes += s.size()
+	}
+	return max(0, bytes)
 }
 
 // failure is the error for what could not be removed.
@@ -215,35 +283,4 @@ func (c *collector) failure() error {
 		return nil
 	}
 	return fmt.Errorf("%d entries could not be removed, the first is %w", c.failed, c.firstErr)
-}
-
-// list is a source that holds all its entries.
-type list struct {
-	of      Area
-	entries []Entry
-	bytes   int64
-}
-
-// scanned reads all entries of an area.
-func scanned(ctx context.Context, a Area) (*list, error) {
-	l := &list{of: a}
-	err := a.Scan(ctx, func(e Entry) error {
-		e.Kind = a.Kind()
-		l.bytes += e.Bytes
-		l.entries = append(l.entries, e)
-		return nil
-	})
-	slices.SortFunc(l.entries, compareUse)
-	return l, err
-}
-
-func (l *list) area() Area  { return l.of }
-func (l *list) size() int64 { return l.bytes }
-func (l *list) pop(bool)    { l.entries = l.entries[1:] }
-
-func (l *list) peek(context.Context) (Entry, bool, error) {
-	if len(l.entries) == 0 {
-		return Entry{}, false, nil
-	}
-	return l.entries[0], true, nil
 }

@@ -10,13 +10,13 @@ import (
 )
 
 // lockCollect keeps out other collectors of this directory. A dry run of a store that cannot be
-// written to goes without.
+// written to goes without: then the closer is nil.
 func (d *Disk) lockCollect(ctx context.Context, p Policy) (io.Closer, error) {
 	name := filepath.Join(d.dir, journalDir, journalLock)
 	f, err := openLockFile(name)
 	if err != nil {
 		if p.DryRun {
-			return noLease{}, nil
+			return nil, nil
 		}
 		return nil, d.wrap("collect", err)
 	}

@@ -39,6 +39,8 @@ type Disk struct {
 
 	// flush makes blob files durable; a field so that tests see and fail it.
 	flush func(root string, blobs []string) error
+	// clock is time.Now; a field so that tests set it.
+	clock func() time.Time
 
 	mu      sync.Mutex
 	closed  bool
@@ -46,6 +48,7 @@ type Disk struct {
 
 	durability durability
 	uses       uses
+	journal    journal
 }
 
 var (
@@ -85,7 +88,7 @@ func OpenDisk(dir string, o DiskOptions) (*Disk, error) {
 	// Promised to exist by Dir. A store that cannot be written has it already
 	// or has no use for it.
 	_ = os.Mkdir(filepath.Join(abs, privateDir), 0o700)
-	return &Disk{dir: abs, opts: o, flush: flushBlobs}, nil
+	return &Disk{dir: abs, opts: o, flush: flushBlobs, clock: time.Now}, nil
 }
 
 // Dir implements [DirStore].
@@ -99,6 +102,7 @@ func (d *Disk) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
+	d.journal.Close()
 	if d.session == nil {
 		return nil
 	}
@@ -146,10 +150,11 @@ func (d *Disk) currentSession(fresh bool) (*session, error) {
 
 // moveIn gives a finished temporary file its place and its first stamp.
 func (d *Disk) moveIn(temp, target string, kind Kind, id string) error {
-	_ = stamp(temp, max(time.Now().UnixNano(), d.uses.youngest.Load())) // else it has the kernel's time
+	now := d.useTime()
+	_ = stamp(temp, now) // else it has the kernel's time
 	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
 		if info, err := os.Lstat(temp); err == nil {
-			d.Created(kind, id, allocated(info))
+			d.created(kind, line{now, allocated(info), id})
 		}
 	}
 	return moveInto(temp, target)
@@ -178,7 +183,7 @@ func (d *Disk) Lease(ctx context.Context) (io.Closer, error) {
 	if closed {
 		return nil, d.wrap("lease", fs.ErrClosed)
 	}
-	l, err := openLease(d.dir, &d.uses)
+	l, err := openLease(d.dir, &d.uses, d.clock)
 	if err != nil {
 		return nil, d.wrap("lease", err)
 	}

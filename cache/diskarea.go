@@ -18,8 +18,8 @@ type hashed struct {
 	dir  string // below the Disk's
 }
 
-func (d *Disk) ownAreas() []Stater {
-	return []Stater{&hashed{d, KindRecord, recordsDir}, &hashed{d, KindBlob, blobsDir}}
+func (d *Disk) ownAreas() []*hashed {
+	return []*hashed{{d, KindRecord, recordsDir}, {d, KindBlob, blobsDir}}
 }
 
 // hexLen is the length of a key and of a digest as a name.
@@ -31,20 +31,54 @@ func (h *hashed) root() string { return filepath.Join(h.disk.dir, h.dir) }
 
 func (h *hashed) path(id string) string { return filepath.Join(h.root(), id[:2], id) }
 
-func (h *hashed) Scan(ctx context.Context, yield func(Entry) error) error {
-	return eachDir(h.root(), func(prefix string) error {
-		if !isHex(prefix, 2) {
-			return nil
+// place is what each tells of a file.
+type place uint8
+
+const (
+	entry     place = iota
+	directory       // of entries
+	strange         // neither
+)
+
+// each calls f for everything there is in an area, but not for what is in a strange directory.
+func (h *hashed) each(ctx context.Context, f func(path string, info fs.FileInfo, what place) error) error {
+	root, err := os.Lstat(h.root())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f(h.root(), root, directory); err != nil {
+		return err
+	}
+	return eachInfo(h.root(), func(sub fs.FileInfo) error {
+		dir := filepath.Join(h.root(), sub.Name())
+		if !sub.IsDir() || !isHex(sub.Name(), 2) {
+			return f(dir, sub, strange)
 		}
-		return eachInfo(filepath.Join(h.root(), prefix), func(info fs.FileInfo) error {
+		if err := f(dir, sub, directory); err != nil {
+			return err
+		}
+		return eachInfo(dir, func(info fs.FileInfo) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if name := info.Name(); info.Mode().IsRegular() && isHex(name, hexLen) && name[:2] == prefix {
-				return yield(h.entry(name, info))
+			what, name := strange, info.Name()
+			if info.Mode().IsRegular() && isHex(name, hexLen) && name[:2] == sub.Name() {
+				what = entry
 			}
-			return nil
+			return f(filepath.Join(dir, name), info, what)
 		})
+	})
+}
+
+func (h *hashed) Scan(ctx context.Context, yield func(Entry) error) error {
+	return h.each(ctx, func(_ string, info fs.FileInfo, what place) error {
+		if what != entry {
+			return nil
+		}
+		return yield(h.entry(info.Name(), info))
 	})
 }
 
@@ -114,6 +148,13 @@ func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
 	return allocated(info), nil
 }
 
+// settle takes a stamp back that is in the future, since the clock was wrong: the entry would stay until
+// then.
+func (h *hashed) settle(id string, to int64) {
+	at := time.Unix(0, to)
+	_ = os.Chtimes(h.path(id), at, at)
+}
+
 func isHex(s string, length int) bool {
 	if len(s) != length {
 		return false
@@ -128,16 +169,6 @@ func isHex(s string, length int) bool {
 
 // atOnce is how many names of a directory are held at a time.
 const atOnce = 4096
-
-// eachDir calls f for each directory in dir. A dir that is not there has none.
-func eachDir(dir string, f func(name string) error) error {
-	return eachName(dir, func(e fs.DirEntry) error {
-		if !e.IsDir() {
-			return nil
-		}
-		return f(e.Name())
-	})
-}
 
 // eachInfo calls f for each file of any kind in dir that is still there when it is looked at.
 func eachInfo(dir string, f func(fs.FileInfo) error) error {

@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// oldestLease returns when the oldest of the living leases began, in nanoseconds, and
-// math.MaxInt64 when there is none. A lease that is taken meanwhile may be left out: it begins when
-// its file is locked, which is after the call.
-func oldestLease(root string) (int64, error) {
-	oldest := int64(math.MaxInt64)
+// livingLeases returns when the oldest and the youngest of the living leases began, in nanoseconds;
+// math.MaxInt64 and 0 when there are none. A lease that is taken meanwhile may be left out: it begins
+// when its file is locked, which is after the call.
+func livingLeases(root string) (oldest, youngest int64, err error) {
+	oldest = math.MaxInt64
 	dir := filepath.Join(root, leasesDir)
-	err := eachInfo(dir, func(info fs.FileInfo) error {
+	err = eachInfo(dir, func(info fs.FileInfo) error {
 		if isAlive(filepath.Join(dir, info.Name())) {
-			oldest = min(oldest, info.ModTime().UnixNano())
+			start := info.ModTime().UnixNano()
+			oldest, youngest = min(oldest, start), max(youngest, start)
 		}
 		return nil
 	})
-	return oldest, err
+	return oldest, youngest, err
 }
 
 // isAlive reports whether somebody holds the lock of a lease, or may hold it.
@@ -40,8 +41,7 @@ func isAlive(name string) bool {
 
 // beginLease makes the time of modification of a new lease, whose lock is held, that of its beginning,
 // and returns it as the file system keeps it.
-func beginLease(f *os.File) (int64, error) {
-	now := time.Now()
+func beginLease(f *os.File, now time.Time) (int64, error) {
 	if err := os.Chtimes(f.Name(), now, now); err != nil {
 		return 0, err
 	}

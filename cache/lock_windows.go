@@ -11,6 +11,11 @@ import (
 // lock ends when f is closed or the process ends.
 func lockShared(f *os.File) error { return lockFile(f, 0) }
 
+// journaled says that a file can be locked while it is written to: here a locked range is read-only.
+const journaled = false
+
+func tryLockShared(f *os.File) (bool, error) { return false, errors.ErrUnsupported }
+
 // tryLock takes an exclusive lock on f if nobody else has any on it.
 func tryLock(f *os.File) (bool, error) {
 	err := lockFile(f, windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY)

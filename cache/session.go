@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // A session is a directory for the temporary files of one Disk, alive while a
@@ -131,7 +132,7 @@ type lease struct {
 	err  error
 }
 
-func openLease(root string, u *uses) (*lease, error) {
+func openLease(root string, u *uses, clock func() time.Time) (*lease, error) {
 	gate, err := enterGate(root)
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func openLease(root string, u *uses) (*lease, error) {
 		return nil, err
 	}
 	l := &lease{file: f, uses: u}
-	start, err := beginLease(f)
+	start, err := beginLease(f, clock())
 	u.begin(start)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())

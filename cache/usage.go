@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -32,55 +32,101 @@ type KindUsage struct {
 }
 
 // Usage looks at every file of the store and says what it occupies. The result is that of no single
-// instant when the store is being written to. What may not be looked at is left out.
+// instant when the store is being written to. What may not be looked at is left out. What it finds out
+// it notes in the journal, unless another collection is under way there.
 func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 	u := &Usage{Free: -1}
 	if free, err := freeSpace(d.dir); err == nil {
 		u.Free = free
 	}
+	m := &meter{ctx: ctx, seen: map[[2]uint64]struct{}{}}
 	all := []Area{}
 	for _, a := range d.ownAreas() {
-		all = append(all, a)
+		all = append(all, metered{a, m})
 	}
-	for _, a := range append(all, areas...) {
-		k, err := kindUsage(ctx, a)
-		if err != nil {
+	u.Kinds = make([]KindUsage, len(all)+len(areas))
+	var scans []Area
+	for i, a := range append(all, areas...) {
+		u.Kinds[i].Kind = a.Kind()
+		if _, ok := a.(Stater); ok && journaled {
+			scans = append(scans, a)
+			continue
+		}
+		if err := a.Scan(ctx, func(e Entry) error {
+			e.Kind = a.Kind()
+			u.note(e)
+			return nil
+		}); err != nil {
 			return nil, d.wrapCollect(err)
 		}
-		u.Kinds = append(u.Kinds, k)
-		u.Other -= k.Bytes
 	}
-	total, err := diskUsage(ctx, d.dir)
-	if err != nil {
+	if err := d.recount(ctx, scans, u); err != nil {
 		return nil, d.wrapCollect(err)
 	}
-	u.Total = total
-	u.Other = max(0, u.Other+total)
+	if err := m.walk(d.dir, filepath.Join(d.dir, blobsDir), filepath.Join(d.dir, recordsDir)); err != nil {
+		return nil, d.wrapCollect(err)
+	}
+	u.Total = m.total
+	u.Other = m.total
+	for _, k := range u.Kinds {
+		u.Other -= k.Bytes
+	}
+	u.Other = max(0, u.Other)
 	return u, nil
 }
 
-func kindUsage(ctx context.Context, a Area) (KindUsage, error) {
-	k := KindUsage{Kind: a.Kind()}
-	err := a.Scan(ctx, func(e Entry) error {
-		k.Entries++
-		k.Bytes += e.Bytes
-		if k.Oldest.IsZero() || e.Used.Before(k.Oldest) {
-			k.Oldest = e.Used
-		}
-		if e.Used.After(k.Newest) {
-			k.Newest = e.Used
-		}
-		return nil
-	})
-	return k, err
+// recount makes new ledgers of some areas, if it may.
+func (d *Disk) recount(ctx context.Context, scans []Area, u *Usage) error {
+	lock, err := d.lockCollect(ctx, Policy{NoWait: true})
+	b := openBooks(filepath.Join(d.dir, journalDir))
+	rerr := b.read(ctx, scans, d.clock(), err == nil, u.note)
+	if err != nil {
+		return rerr
+	}
+	defer lock.Close()
+	if rerr == nil {
+		_ = b.save() // else they stay as they were
+	}
+	return rerr
 }
 
-// diskUsage is what a directory occupies with all that is in it, each inode counted once.
-func diskUsage(ctx context.Context, dir string) (int64, error) {
-	var total int64
-	seen := map[[2]uint64]struct{}{}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err := ctx.Err(); err != nil {
+// note counts an entry.
+func (u *Usage) note(e Entry) {
+	for i := range u.Kinds {
+		if k := &u.Kinds[i]; k.Kind == e.Kind {
+			k.Entries++
+			k.Bytes += e.Bytes
+			if k.Oldest.IsZero() || e.Used.Before(k.Oldest) {
+				k.Oldest = e.Used
+			}
+			if e.Used.After(k.Newest) {
+				k.Newest = e.Used
+			}
+		}
+	}
+}
+
+// meter adds up what files occupy, each inode once.
+type meter struct {
+	ctx   context.Context
+	seen  map[[2]uint64]struct{}
+	total int64
+}
+
+func (m *meter) add(info fs.FileInfo) {
+	if id, ok := inode(info); ok {
+		if _, again := m.seen[id]; again {
+			return
+		}
+		m.seen[id] = struct{}{}
+	}
+	m.total += allocated(info)
+}
+
+// walk adds a directory with all that is in it, but what is in some directories.
+func (m *meter) walk(dir string, but ...string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err := m.ctx.Err(); err != nil {
 			return err
 		}
 		if err != nil {
@@ -89,18 +135,31 @@ func diskUsage(ctx context.Context, dir string) (int64, error) {
 			}
 			return err
 		}
-		info, err := os.Lstat(path)
-		if err != nil {
-			return nil // it has gone since
+		if slices.Contains(but, path) {
+			return fs.SkipDir
 		}
-		if id, ok := inode(info); ok {
-			if _, again := seen[id]; again {
-				return nil
-			}
-			seen[id] = struct{}{}
+		if info, err := e.Info(); err == nil { // else it has gone since
+			m.add(info)
 		}
-		total += allocated(info)
 		return nil
 	})
-	return total, err
+}
+
+// metered is an own area whose Scan also adds up what it meets.
+type metered struct {
+	*hashed
+	meter *meter
+}
+
+func (a metered) Scan(ctx context.Context, yield func(Entry) error) error {
+	return a.each(ctx, func(path string, info fs.FileInfo, what place) error {
+		if what == strange && info.IsDir() {
+			return a.meter.walk(path)
+		}
+		a.meter.add(info)
+		if what != entry {
+			return nil
+		}
+		return yield(a.entry(info.Name(), info))
+	})
 }

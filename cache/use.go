@@ -59,14 +59,16 @@ func (d *Disk) Used(name string) bool {
 // at the stamp for the last time. So either the collector sees the stamp and puts the file back, or
 // the name was gone, which is seen here.
 func (d *Disk) use(name string, info fs.FileInfo) bool {
-	now := time.Now().UnixNano()
-	lease := d.uses.youngest.Load()
-	if lastUse(info) >= max(lease, now-int64(usePeriod)) {
+	now := d.useTime()
+	if lastUse(info) >= max(d.uses.youngest.Load(), now-int64(usePeriod)) {
 		return true
 	}
-	// A clock that was set back since the lease began must not take the entry out of it.
-	return !errors.Is(stamp(name, max(lease, now)), fs.ErrNotExist)
+	return !errors.Is(stamp(name, now), fs.ErrNotExist)
 }
+
+// useTime is what an entry that is used now is stamped with, in nanoseconds. A clock that was set back
+// since a lease began must not take the entry out of it.
+func (d *Disk) useTime() int64 { return max(d.uses.youngest.Load(), d.clock().UnixNano()) }
 
 // stamp sets the last use of a file.
 func stamp(name string, use int64) error { return os.Chtimes(name, time.Unix(0, use), time.Time{}) }

@@ -1,0 +1,184 @@
+package cache
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"math"
+	"time"
+)
+
+// ledgerSource gives the entries of a [Stater] by the books: line for line, the oldest first, as the
+// disk has it now. What was used since its line was written moves to a later hour; it is looked at once
+// for each time that it was used, at the most.
+type ledgerSource struct {
+	of     Stater
+	books  *books
+	ledger *ledger
+	dry    bool
+
+	last    int64 // when the collection began; a later use counts as one at that time
+	settled int64 // what a stamp of a clock that was wrong becomes
+
+	period  int64 // that is being read; nothing older is left
+	begun   bool
+	cursors []*cursor
+	moved   lineHeap // lines of this hour that are in no run
+	kept    []line   // looked at, and left in the store
+
+	at    *cursor // of the line of entry; nil if it is in moved
+	entry Entry
+	found bool // entry is the answer of peek
+	line  line
+	done  line // the last one that went
+}
+
+func (s *ledgerSource) area() Area  { return s.of }
+func (s *ledgerSource) size() int64 { return s.ledger.bytes }
+
+func (s *ledgerSource) peek(ctx context.Context) (Entry, bool, error) {
+	for !s.found {
+		if err := ctx.Err(); err != nil {
+			return Entry{}, false, err
+		}
+		if !s.next() {
+			return Entry{}, false, nil
+		}
+		s.look(ctx)
+	}
+	return s.entry, true, nil
+}
+
+// next finds the oldest line.
+func (s *ledgerSource) next() bool {
+	for {
+		s.at, s.line = nil, line{used: math.MaxInt64}
+		any := len(s.moved) > 0
+		if any {
+			s.line = s.moved[0]
+		}
+		for _, c := range s.cursors {
+			if ok := c.peek(); ok && (!any || compareLines(c.line, s.line) < 0) {
+				s.at, s.line, any = c, c.line, true
+			}
+		}
+		if any {
+			return true
+		}
+		if !s.open() {
+			return false
+		}
+	}
+}
+
+// open begins the next hour.
+func (s *ledgerSource) open() bool {
+	s.close()
+	for _, p := range s.ledger.periods() {
+		if s.begun && p <= s.period {
+			continue
+		}
+		s.period, s.begun = p, true
+		for _, r := range s.ledger.runs[p] {
+			s.cursors = append(s.cursors, s.books.cursor(s.ledger, r))
+		}
+		s.moved = s.ledger.fresh[p]
+		delete(s.ledger.fresh, p)
+		heap.Init(&s.moved)
+		return true
+	}
+	return false
+}
+
+// look sees what became of the entry of the line.
+func (s *ledgerSource) look(ctx context.Context) {
+	e, err := s.of.Stat(ctx, s.line.id)
+	e.Kind = s.of.Kind()
+	used := e.Used.UnixNano()
+	if own, ok := s.of.(*hashed); ok && err == nil && used > s.last+int64(clockSlack) && !s.dry {
+		own.settle(s.line.id, s.settled)
+	}
+	used = min(used, s.last)
+	switch {
+	case errors.Is(err, ErrNotFound), compareLines(s.line, s.done) == 0:
+		s.drop(true)
+	case err != nil:
+		s.drop(false)
+	case used > s.line.used:
+		n := line{used, s.line.bytes, s.line.id}
+		s.drop(true)
+		s.add(n)
+	default:
+		s.entry, s.found = e, true
+	}
+}
+
+// add notes an entry that was used later than its line said.
+func (s *ledgerSource) add(n line) {
+	if periodOf(n.used) != s.period {
+		s.ledger.add(n)
+		return
+	}
+	heap.Push(&s.moved, n)
+	s.ledger.bytes += n.bytes
+}
+
+func (s *ledgerSource) pop(gone bool) {
+	s.found = false
+	s.done = s.line
+	s.drop(gone)
+}
+
+// drop takes the line away; unless its entry is gone it comes back with the next state.
+func (s *ledgerSource) drop(gone bool) {
+	if gone {
+		s.ledger.bytes -= s.line.bytes
+	} else {
+		s.kept = append(s.kept, s.line)
+	}
+	if s.at != nil {
+		s.at.advance()
+	} else {
+		heap.Pop(&s.moved)
+	}
+}
+
+// close ends the reading of an hour: what is left of it is in the ledger.
+func (s *ledgerSource) close() {
+	for _, c := range s.cursors {
+		c.close()
+	}
+	s.cursors = nil
+	if len(s.moved) > 0 {
+		s.ledger.fresh[s.period] = append(s.ledger.fresh[s.period], s.moved...)
+		s.moved = nil
+	}
+}
+
+// finish makes the ledger what it is after the collection. Entries that could not be removed are
+// tried again after the others.
+func (s *ledgerSource) finish() {
+	s.close()
+	for _, n := range s.kept {
+		s.ledger.bytes -= n.bytes // add counts it again
+		n.used = max(n.used, s.last)
+		s.ledger.add(n)
+	}
+}
+
+// clockSlack is how far in the future a stamp may be before the clock is taken to have been wrong.
+const clockSlack = time.Hour
+
+// lineHeap is a heap of lines, the oldest on top.
+type lineHeap []line
+
+func (h lineHeap) Len() int           { return len(h) }
+func (h lineHeap) Less(i, j int) bool { return compareLines(h[i], h[j]) < 0 }
+func (h lineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *lineHeap) Push(x any)        { *h = append(*h, x.(line)) }
+func (h *lineHeap) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
