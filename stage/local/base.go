@@ -55,7 +55,8 @@ func (b *baseImage) read() (rec record, status stage.Status) {
 // baseRecord is what the cache knows of a base layer: what it changes on top of
 // the layers below it.
 type baseRecord struct {
-	Changes cache.Digest `json:"changes"`
+	Changes  cache.Digest `json:"changes"`
+	Imported bool         `json:"imported,omitempty"`
 }
 
 // base indexes the layers of a base image, side by side. Each layer is read once in the
@@ -185,7 +186,7 @@ func (s *session) indexLayer(ctx context.Context, step *stage.Step, l *baseLayer
 			return nil, err
 		}
 		l.read = &stored
-		rec := &baseRecord{stored.Changes}
+		rec := &baseRecord{Changes: stored.Changes}
 		return rec, save(ctx, s, l.chain, rec)
 	})
 	return err

@@ -160,7 +160,7 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 	}
 	mode := fs.FileMode(0o755)
 	if from.root == nil {
-		err = os.Mkdir(temp, 0o700)
+		err = s.beginMount(ctx, parent, temp, m)
 	} else {
 		mode, err = s.seed(ctx, d, temp, m, from)
 	}
@@ -177,6 +177,26 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 		mode = filemode.FS(m.Mode)
 	}
 	return errors.Join(os.Chmod(temp, mode), os.Rename(temp, dir))
+}
+
+// beginMount makes the directory of a mount that has no source: empty, or with what another machine exported.
+func (s *session) beginMount(ctx context.Context, parent, dir string, m stage.Mount) error {
+	if len(s.from) == 0 || m.Mode != 0 || m.Owner != "" {
+		return os.Mkdir(dir, 0o700)
+	}
+	temp, err := os.MkdirTemp(parent, "import-*")
+	if err != nil {
+		return err
+	}
+	defer keep.RemoveAll(temp)
+	made, err := s.importMount(ctx, temp, m.ID)
+	if err != nil {
+		return err
+	}
+	if made == "" {
+		return os.Mkdir(dir, 0o700)
+	}
+	return errors.Join(os.Chmod(made, 0o700), os.Rename(made, dir))
 }
 
 // seed makes a directory with the files of a source, and returns the mode that it has

@@ -66,6 +66,9 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		if err != nil || !o.has(digest) {
 			return nil, err
 		}
+		if o.Pack.IsZero() {
+			return s.inLayer(ctx, d, step, o, digest)
+		}
 		return s.packed(o, digest), nil
 	case *stage.MergeOp, *stage.ApplyOp:
 		o, err := s.outcome(ctx, d, id)
@@ -77,6 +80,9 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		o, err := s.outcome(ctx, d, id)
 		if err != nil || o.empty() || !o.has(digest) {
 			return nil, err
+		}
+		if o.Layer != nil && !s.hasSnapshot(o.Snapshot) {
+			return s.inLayer(ctx, d, step, o, digest)
 		}
 		_, snapshots, err := s.dirs()
 		if err != nil {
@@ -100,6 +106,7 @@ func (s *session) locateInCopy(ctx context.Context, d *demand, step *stage.Step,
 		return nil, nil
 	}
 	unpacks := op.Unpack != stage.UnpackNever
+	var imported *outcome
 	if unpacks || s.sources.uses[slot{step: step.ID, mount: -1}] == nil {
 		o, err := s.outcome(ctx, d, step.ID)
 		if err != nil || !o.has(digest) {
@@ -108,8 +115,15 @@ func (s *session) locateInCopy(ctx context.Context, d *demand, step *stage.Step,
 		if unpacks && !o.Pack.IsZero() && s.inPack(ctx, o.Pack, digest) {
 			return s.packed(o, digest), nil
 		}
+		if unpacks && o.Pack.IsZero() && o.Layer != nil {
+			imported = o
+		}
 	}
-	return s.locateCopied(ctx, d, step, op, digest)
+	open, err := s.locateCopied(ctx, d, step, op, digest)
+	if imported != nil && (open == nil && err == nil || errors.Is(err, errMissing)) {
+		return s.inLayer(ctx, d, step, imported, digest)
+	}
+	return open, err
 }
 
 // locateCopied finds bytes in the source of a copy; nil says that a local source has not

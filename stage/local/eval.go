@@ -149,14 +149,8 @@ func (s *session) lookup(ctx context.Context, step *stage.Step, key cache.Key) (
 	if !ok || !s.fresh(step, time.Unix(0, rec.Ran)) {
 		return nil, err
 	}
-	if !rec.Snapshot.IsZero() {
-		_, snapshots, err := s.dirs()
-		if err != nil || !snapshots.Has(tree.Digest(rec.Snapshot)) {
-			return nil, err
-		}
-	}
-	if !rec.Pack.IsZero() && !s.holds(ctx, rec.Pack) || !s.hasOutput(ctx, rec.Output) {
-		return nil, nil
+	if ok, err := s.hasBytes(ctx, rec); !ok || err != nil || !s.hasOutput(ctx, rec.Output) {
+		return nil, err
 	}
 	changes, err := s.changes(ctx, rec)
 	if errors.Is(err, errMissing) {
@@ -307,7 +301,7 @@ func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, erro
 		}
 		after, err := tree.Apply(parent, o.changes)
 		if err != nil {
-			return nil, fmt.Errorf("local: %s: the cache has changes that do not fit: %w", step.Text, err)
+			return nil, fmt.Errorf("local: %s: the cache has changes that do not fit: %w: %w", step.Text, errMissing, err)
 		}
 		return after, nil
 	})

@@ -38,6 +38,10 @@ type Options struct {
 	// Store is the cache. With nil, or a store that has no directory on disk,
 	// the directories of Run steps are temporary and go with Close.
 	Store cache.Store
+	// From are caches that others fill, such as those of package cache/remote: what Store does
+	// not know is looked up there, one after the other, and is in Store afterwards. What they say is not trusted
+	// where it can be checked; one that does not answer is left out of the build, with a stage.Notice. Nothing is written to them; see ExportCache.
+	From []cache.Store
 	// Runner runs the processes of Run steps; nil means namespaces.New.
 	Runner sandbox.Runner
 	// Images gives base images; nil means that a graph may only stand on
@@ -94,6 +98,9 @@ type Executor struct {
 
 	downloads chan struct{} // slots of base layers that are being read
 
+	from     []*remote
+	distrust distrust
+
 	runnable sync.Map // platform.Platforms of other machines whose programs were seen to run
 
 	youngest atomic.Int64 // when the lease of the last build began, in nanoseconds since the Unix epoch
@@ -134,15 +141,29 @@ func New(o Options) (*Executor, error) {
 	if runs == 0 {
 		runs = maxRuns
 	}
-	e := &Executor{opts: o, runs: make(chan struct{}, runs), downloads: make(chan struct{}, maxDownloads), results: map[*session]struct{}{}}
+	e := &Executor{opts: o, from: newRemotes(o.From), runs: make(chan struct{}, runs), downloads: make(chan struct{}, maxDownloads), results: map[*session]struct{}{}}
 	if dir, ok := cache.Dir(o.Store); ok {
 		e.memo = source.OpenMemo(filepath.Join(dir, memoDir))
 	}
 	return e, nil
 }
 
-// Execute builds every target of g. See stage.Executor.
+// Execute builds every target of g. See stage.Executor. When Store or one of From turns out not
+// to have what it promised, the graph is evaluated once more without that, with a stage.Notice.
 func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
+	for _, from := range e.from {
+		from.dead.Store(false)
+	}
+	for {
+		known := e.distrust.count()
+		res, err := e.execute(ctx, g, r)
+		if err == nil || ctx.Err() != nil || !e.distrusts(known, err, r) {
+			return res, err
+		}
+	}
+}
+
+func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
 	s, err := e.openBuild(ctx, g, r, nil)
 	if err != nil {
 		s, err = e.openPartial(ctx, g, r, err)

@@ -22,6 +22,10 @@ type layerRecord struct {
 	Size   int64        `json:"size"`
 	Blocks []int64      `json:"blocks"` // offset of each compressed block; see compress.Writer
 	Total  int64        `json:"total"`  // bytes of the tar
+	// Changes is the digest of what the layer was made of, where a step's changes are; see layerKey.
+	Changes cache.Digest `json:"changes,omitzero"`
+	// Imported says that the record is of another machine's cache, which had the bytes then.
+	Imported bool `json:"imported,omitempty"`
 
 	key cache.Key // where it is in the cache, once that is known
 }
@@ -64,14 +68,15 @@ func (s *session) groupLayer(ctx context.Context, d *demand, u unit) (*layerReco
 // layerOf finds or writes the layer of changes, whose bytes are known at a step: once, when several steps have the same. One whose digest the
 // cache knows, but whose bytes it has not got any more, is made again when somebody reads it.
 func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree.Change) (*layerRecord, error) {
-	key := cache.NewKey("layer", 1).Digest("changes", sha256.Sum256(tree.Marshal(changes))).String("compressor", s.opts.compressor().Name()).Sum()
+	of := cache.Digest(sha256.Sum256(tree.Marshal(changes)))
+	key := s.layerKey(of)
 	return get(ctx, s, d, task{kind: kindChanges, key: key}, func(ctx context.Context, d *demand) (*layerRecord, error) {
 		rec, ok, err := load[layerRecord](ctx, s, key)
 		if err != nil {
 			return nil, err
 		}
-		rec.key = key
-		if ok && s.holds(ctx, rec.Digest) {
+		rec.key, rec.Changes = key, of
+		if ok && !rec.Imported && s.holds(ctx, rec.Digest) {
 			return &rec, nil
 		}
 		write := func(ctx context.Context, d *demand, open tree.Opener, want cache.Digest) (rec layerRecord, err error) {
@@ -82,7 +87,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 			return rec, err
 		}
 		if ok {
-			s.makeLater(rec.Digest, func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error) {
+			s.makeLater(&rec, func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error) {
 				open, err := s.opener(ctx, d, id, changes)
 				if err != nil {
 					return layerRecord{}, err
@@ -98,7 +103,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 			}
 			defer release()
 			if rec, ok, err := load[layerRecord](ctx, s, key); err != nil || ok && s.holds(ctx, rec.Digest) {
-				rec.key = key
+				rec.key, rec.Changes = key, of
 				return &rec, err
 			}
 		}
@@ -110,9 +115,14 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		if err != nil {
 			return nil, s.layerError(id, err)
 		}
-		rec.key = key
+		rec.key, rec.Changes = key, of
 		return &rec, save(ctx, s, key, rec)
 	})
+}
+
+// layerKey is where the record of a layer is, by the digest of its changes.
+func (s *session) layerKey(changes cache.Digest) cache.Key {
+	return cache.NewKey("layer", 1).Digest("changes", changes).String("compressor", s.opts.compressor().Name()).Sum()
 }
 
 // sharedLayer is how many bytes of files make a layer that several builds do not write at

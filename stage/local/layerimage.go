@@ -2,8 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -33,7 +31,7 @@ func (s *session) layerImage(r *layerRecord) v1.Layer {
 		DiffID:      v1.Hash{Algorithm: "sha256", Hex: r.DiffID.Hex()},
 		Size:        r.Size,
 		MediaType:   s.opts.Compression.Format.MediaType(),
-		OpenContext: func(ctx context.Context) (io.ReadCloser, error) { return s.openLayer(ctx, r.Digest) },
+		OpenContext: func(ctx context.Context) (io.ReadCloser, error) { return s.openLayer(ctx, nil, r.Digest) },
 	})
 }
 
@@ -41,39 +39,19 @@ func (s *session) layerImage(r *layerRecord) v1.Layer {
 // zero for any.
 type maker func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error)
 
+// lostLayer is a layer that the cache has not got.
+type lostLayer struct {
+	make     maker
+	imported bool
+}
+
 // makeLater remembers how the bytes of a layer can be had that the cache has not got.
 // Whoever needs none, because the destination has the layer, never makes them.
-func (s *session) makeLater(digest cache.Digest, m maker) {
+func (s *session) makeLater(l *layerRecord, m maker) {
 	s.lostMu.Lock()
 	defer s.lostMu.Unlock()
 	if s.lost == nil {
-		s.lost = map[cache.Digest]maker{}
+		s.lost = map[cache.Digest]lostLayer{}
 	}
-	s.lost[digest] = m
-}
-
-// openLayer opens the blob of a layer, which is made first when the cache has lost it:
-// once, however many read it.
-func (s *session) openLayer(ctx context.Context, digest cache.Digest) (io.ReadCloser, error) {
-	rc, _, err := cache.NewReader(ctx, s.opts.Store, digest)
-	if !errors.Is(err, cache.ErrNotFound) {
-		return rc, err
-	}
-	s.lostMu.Lock()
-	again := s.lost[digest]
-	s.lostMu.Unlock()
-	if again == nil {
-		return nil, fmt.Errorf("the cache has lost it since the build, build again: %w", err)
-	}
-	_, err = get(ctx, s, nil, task{kind: kindBlob, key: cache.Key(digest)}, func(ctx context.Context, d *demand) (layerRecord, error) {
-		return again(ctx, d, digest)
-	})
-	if err != nil {
-		if corrupt, ok := errors.AsType[*cache.CorruptError](err); ok {
-			err = fmt.Errorf("the cache had lost it, and made again it is %s; build with NoCache: %w", corrupt.Got, err)
-		}
-		return nil, err
-	}
-	rc, _, err = cache.NewReader(ctx, s.opts.Store, digest)
-	return rc, err
+	s.lost[l.Digest] = lostLayer{m, l.Imported}
 }

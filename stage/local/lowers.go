@@ -119,6 +119,9 @@ func (s *session) floorDir(ctx context.Context, d *demand, f floor) (string, err
 		if dir, err := snapshots.Layer(ctx, id, full, o.changes, refuse); err == nil {
 			return dir, nil
 		}
+		if _, ok := s.steps[f.step].Op.(*stage.RunOp); ok && o.Layer != nil {
+			return s.stepDir(ctx, d, s.steps[f.step], o, id, full)
+		}
 		open, err := s.opener(ctx, d, f.step, o.changes)
 		if err != nil {
 			return "", err

@@ -36,7 +36,7 @@ func (s *session) recompressed(ctx context.Context, d *demand, step *stage.Step,
 		if err != nil {
 			return nil, err
 		}
-		key := cache.NewKey("recompressed", 1).String("layer", digest.String()).String("compressor", s.opts.compressor().Name()).Sum()
+		key := s.recompressedKey(digest)
 		at = append(at, i)
 		inputs = append(inputs, dag.Input[task, any]{
 			Key: task{kind: kindRecompress, key: key},
@@ -57,6 +57,10 @@ func (s *session) recompressed(ctx context.Context, d *demand, step *stage.Step,
 		forms[at[i]] = s.layerImage(rec.(*layerRecord))
 	}
 	return image.ReplaceLayers(img, forms)
+}
+
+func (s *session) recompressedKey(layer v1.Hash) cache.Key {
+	return cache.NewKey("recompressed", 1).String("layer", layer.String()).String("compressor", s.opts.compressor().Name()).Sum()
 }
 
 // recompress finds the new form of a layer in the cache, or makes it: once in the life of
@@ -91,8 +95,8 @@ func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, l
 		if !ok || err != nil {
 			return nil, err
 		}
-		if !s.holds(ctx, rec.Digest) {
-			s.makeLater(rec.Digest, write)
+		if rec.Imported || !s.has(ctx, &rec) {
+			s.makeLater(&rec, write)
 		}
 		return &rec, nil
 	}, func() (*layerRecord, error) {

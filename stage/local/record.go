@@ -34,6 +34,11 @@ type record struct {
 	Content cache.Key `json:"content,omitzero"`
 	// Output is what a step with stage.Capture wrote.
 	Output *outputRecord `json:"output,omitempty"`
+	// Layer is the layer of the changes, where the bytes of a Snapshot or a Pack can be had
+	// again. It is known of what was exported or imported.
+	Layer *layerRecord `json:"layer,omitempty"`
+	// Imported says that the record is of another machine's cache.
+	Imported bool `json:"imported,omitempty"`
 
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -47,10 +52,24 @@ const (
 	maxChanges = 1 << 30
 )
 
-// load reads a value that was stored as JSON. A value that does not parse is a
-// miss, like one that is not there; only a cancelled context is an error.
+// load reads a value that was stored as JSON, here or in one of Options.From. A value that does
+// not parse is a miss, like one that is not there; only a cancelled context is an error.
 func load[T any](ctx context.Context, s *session, key cache.Key) (v T, ok bool, err error) {
-	return loadFrom[T](ctx, s.opts.Store, key)
+	v, ok, err = loadOwn[T](ctx, s, key)
+	if ok || err != nil || len(s.from) == 0 {
+		return v, ok, err
+	}
+	return importRecord[T](ctx, s, key)
+}
+
+// loadOwn is load of this machine's cache alone.
+func loadOwn[T any](ctx context.Context, s *session, key cache.Key) (v T, ok bool, err error) {
+	v, ok, err = loadFrom[T](ctx, s.opts.Store, key)
+	if p, is := any(&v).(portable); ok && is && s.distrust.refuses(p.imported(), p.large()) {
+		var none T
+		return none, false, nil
+	}
+	return v, ok, err
 }
 
 func loadFrom[T any](ctx context.Context, store cache.Store, key cache.Key) (v T, ok bool, err error) {

@@ -393,7 +393,7 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 
 func (s *session) complete(ctx context.Context, rec imageRecord) bool {
 	for _, l := range rec.Layers {
-		if l != nil && !s.holds(ctx, l.Digest) {
+		if l != nil && !s.has(ctx, l) {
 			return false
 		}
 	}

@@ -21,22 +21,25 @@ func (s *session) performRun(ctx context.Context, d *demand, step *stage.Step, o
 	})
 }
 
-// intact reports whether the directory that a Run left is still there and whole.
-// A damaged one is a miss: the step runs again.
+// intact reports whether the directory that a Run left is still there and whole, or can be made
+// again, and whether what another machine's cache says fits the files below. Else it is a miss: the step runs again.
 func (s *session) intact(ctx context.Context, o *outcome, parent *tree.Node) bool {
-	if o.Snapshot.IsZero() {
+	if o.Snapshot.IsZero() && !o.Imported {
 		return true
-	}
-	_, snapshots, err := s.dirs()
-	if err != nil {
-		return false
 	}
 	full, err := tree.Apply(parent, o.changes)
 	if err != nil {
 		return false
 	}
-	_, err = snapshots.Layer(ctx, tree.Digest(o.Snapshot), full, o.changes, refuse)
-	return err == nil
+	if o.Snapshot.IsZero() {
+		return true // lookup has seen to the layer
+	}
+	if _, snapshots, err := s.dirs(); err == nil {
+		if _, err := snapshots.Layer(ctx, tree.Digest(o.Snapshot), full, o.changes, refuse); err == nil {
+			return true
+		}
+	}
+	return s.has(ctx, o.Layer)
 }
 
 // processUser finds who a process of a step runs as. An ordinary user has one id in

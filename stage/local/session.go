@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -46,7 +47,9 @@ type session struct {
 	reports  map[int]stage.StepReport
 
 	lostMu sync.Mutex
-	lost   map[cache.Digest]maker // layers whose bytes the cache has not got
+	lost   map[cache.Digest]lostLayer // layers whose bytes the cache has not got
+
+	exports atomic.Int64 // how many have begun
 
 	closing sync.Mutex
 	lease   io.Closer // nil after close
@@ -72,6 +75,7 @@ const (
 	kindImage                  // the image of a target, by its place in Graph.Targets
 	kindRecompress             // a layer of a base image in the form that Options.Compression asks for
 	kindBlob                   // the bytes of a layer that the cache has lost
+	kindExport                 // the layers that an export lacks
 )
 
 // task names one value of the evaluation: of a step, or of a key that several

@@ -139,6 +139,9 @@ func (s *session) stepUses(ctx context.Context, u *uses, key cache.Key) error {
 		return err
 	}
 	u.add(rec.Changes, rec.Pack)
+	if rec.Layer != nil {
+		u.add(rec.Layer.Digest)
+	}
 	if rec.Output != nil {
 		u.add(rec.Output.Stdout, rec.Output.Stderr)
 	}
