@@ -94,6 +94,11 @@ type Options struct {
 	// Store is the cache itself, instead of CacheDir: cache.NewMemory, for
 	// instance.
 	Store cache.Store
+	// Keep makes the cache smaller after each build that ended well, once the image is in all
+	// sinks: what the policy asks for goes, the longest unused first, but nothing that this
+	// build has used, or one that is under way. The zero value removes nothing; see [Prune]. What
+	// goes wrong with it is told as a stage.Notice.
+	Keep cache.Policy
 	// Registry is how registries are reached, for base images and for the sinks of
 	// registry.Push (those of registry.PushWith have options of their own); they share
 	// connections and tokens. The zero value uses the credentials of "docker login". Its
@@ -204,6 +209,9 @@ func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 		o.Sinks = b.adopt(o.Sinks)
 		err = r.deliver(ctx, o)
 	}
+	if err == nil {
+		b.tidy(ctx, o)
+	}
 	done = true
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -263,6 +271,9 @@ func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph,
 	}
 	b := &builder{executor: o.Executor}
 	g, err := b.compile(ctx, target, o)
+	if err == nil {
+		err = o.checkKeep(ctx)
+	}
 	if err == nil && b.executor == nil {
 		err = b.local(o)
 	}
