@@ -37,14 +37,19 @@ func TestConformanceSent(t *testing.T) {
 	for name, at := range media(t) {
 		t.Run(name, func(t *testing.T) {
 			if name == "layout" && testing.Short() {
-				t.Skip("each of its thousand flushes waits for the disk")
+				t.Skip("each of its flushes waits for the disk")
 			}
 			cachetest.Test(t, func(t *testing.T) cache.Store {
-				again := at(t)
-				return &flushed{t: t, again: again, Store: again(t)}
+				return sent(t, at(t))
 			})
 		})
 	}
+}
+
+func sent(t *testing.T, again func(t *testing.T) *remote.Store) cache.Store {
+	s := again(t)
+	remote.SetCompactAfter(s, 4)
+	return &flushed{t: t, again: again, Store: s}
 }
 
 // flushed is a store that sends what is written at once, and reads with another one.
