@@ -5,6 +5,8 @@
 // The Dockerfile becomes a stage of package stage (stage/dockerfile), which stagewright.Build builds as it builds any other; the flags are
 // fields of stagewright.Options. With --print go the program writes the stage as Go source instead, which is how a Dockerfile moves to Go.
 //
+// "dockerfile du" tells what the cache takes on the disk, and "dockerfile prune" makes it smaller, as docker buildx does; --help of each lists its flags.
+//
 // The last line of the standard output is the digest of the image; progress and warnings go to the standard error. The exit code is 0 only
 // for a build that ended well.
 package main
@@ -44,6 +46,9 @@ type streams struct {
 }
 
 func run(ctx context.Context, args []string, std streams) error {
+	if len(args) > 0 && commands[args[0]] != nil {
+		return commands[args[0]](ctx, args[1:], std.out, std.err)
+	}
 	f, err := parseFlags(args, std.err)
 	if err != nil {
 		return err
