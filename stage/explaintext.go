@@ -29,22 +29,23 @@ func (e Explanation) reason() string {
 	}
 	switch e.Cause {
 	case CauseFirst:
-		if first != "" {
-			return "never built before like this: " + first
-		}
 		return "never built before"
-	case CauseChanged, CauseLost, CauseExpired, CauseLayers:
+	case CauseExpired:
+		if e.Earlier != nil && !e.Earlier.Made.IsZero() {
+			return "its result of " + e.Earlier.Made.Format(time.RFC3339) + " is older than it may be"
+		}
+		return "its result is older than it may be"
+	case CauseChanged, CauseLost, CauseLayers:
 		if first != "" {
 			return first
 		}
 		return map[Cause]string{
 			CauseChanged: "changed, but what the cache knows of the earlier step does not say what",
 			CauseLost:    "the cache has lost its result",
-			CauseExpired: "its result is older than it may be",
 			CauseLayers:  "the cache has not got its layers in the wanted form",
 		}[e.Cause]
 	case CauseBelow:
-		if e.After != nil {
+		if first == "" && e.After != nil {
 			return Difference{Kind: Changed, What: "parent", New: shorten(e.After.Text)}.String()
 		}
 		return first
@@ -63,12 +64,12 @@ func (e Explanation) reason() string {
 // "web/app.js: content". Names and values with characters that do not print are quoted as in Go.
 func (d Difference) String() string {
 	switch {
-	case d.Kind == Lost:
-		return "its " + d.What + " was " + d.Aspect
 	case d.What == "file":
 		return d.file()
 	case d.What == "parent", d.What == "source":
 		return d.stands()
+	case d.Kind == Lost:
+		return "its " + d.What + " was " + d.Aspect
 	}
 	text := d.What
 	if d.Name != "" {
@@ -104,13 +105,19 @@ func (d Difference) file() string {
 	return name + ": " + d.Aspect
 }
 
-// stands tells of a step that stands on another than before, or on one that changed.
+// stands tells of a step that stands on another than before, on one that changed, on one that is new,
+// or on one that has to be made again.
 func (d Difference) stands() string {
 	verb, earlier := "stands on ", ", earlier on "
 	if d.What == "source" {
 		verb, earlier = "reads ", ", earlier "
 	}
-	if d.Old == "" || d.Old == d.New {
+	switch {
+	case d.Kind == Added:
+		return verb + value(d.New) + ", which is new"
+	case d.Kind == Lost:
+		return verb + value(d.New) + ", which is made again"
+	case d.Old == "" || d.Old == d.New:
 		return verb + value(d.New) + ", which changed"
 	}
 	return verb + value(d.New) + earlier + plain(d.Old)

@@ -48,9 +48,13 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 		if rec.On, _, err = s.standsOn(ctx, d, step); err != nil {
 			return nil, err
 		}
+		if rec.Recipe, err = s.describeRecipe(ctx, step); err != nil {
+			return nil, err
+		}
 		if err := save(ctx, s, s.recipes[id], rec); err != nil {
 			return nil, err
 		}
+		s.noteMade(step)
 		if status == stage.Hit {
 			began = time.Time{}
 		}

@@ -179,6 +179,7 @@ func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	}()
 	res, err := s.build(ctx)
 	done = true
+	s.remember(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}

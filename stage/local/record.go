@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type record struct {
 	// Content is the key of the same record by the files that the step saw, of a step that
 	// has one.
 	Content cache.Key `json:"content,omitzero"`
+	// Recipe is a recipeInfo: what the step was asked, for explanations.
+	Recipe json.RawMessage `json:"recipe,omitempty"`
 	// Output is what a step with stage.Capture wrote.
 	Output *outputRecord `json:"output,omitempty"`
 	// Layer is the layer of the changes, where the bytes of a Snapshot or a Pack can be had
@@ -105,9 +108,12 @@ func (s *session) putChanges(ctx context.Context, changes []tree.Change) (record
 	if len(changes) == 0 {
 		return record{}, nil
 	}
-	d, err := cache.PutBlob(ctx, s.opts.Store, tree.Marshal(changes))
-	if err != nil {
-		return record{}, fmt.Errorf("local: cache: %w", err)
+	data := tree.Marshal(changes)
+	d := cache.Digest(sha256.Sum256(data))
+	if !s.planning {
+		if _, err := cache.PutBlob(ctx, s.opts.Store, data); err != nil {
+			return record{}, fmt.Errorf("local: cache: %w", err)
+		}
 	}
 	rec := record{Changes: d, Files: len(changes)}
 	for _, c := range changes {

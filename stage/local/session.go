@@ -23,6 +23,7 @@ import (
 // files are read through it.
 type session struct {
 	*Executor
+	opts    Options // those of the executor, but for the store of a session that only rehearses
 	graph   *stage.Graph
 	steps   []*stage.Step
 	request stage.Request
@@ -45,6 +46,8 @@ type session struct {
 	events   sync.Mutex // serialises Request.Progress
 	reportMu sync.Mutex
 	reports  map[int]stage.StepReport
+	made     []bool                         // of each step: its record was written
+	before   map[historyName][]historyEntry // of stages with such steps, as it was
 
 	lostMu sync.Mutex
 	lost   map[cache.Digest]lostLayer // layers whose bytes the cache has not got
@@ -106,9 +109,9 @@ func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request, ta
 		return nil, err
 	}
 	s := &session{
-		Executor: e, graph: g, steps: g.Steps(), request: r, started: time.Now(),
+		Executor: e, opts: e.opts, graph: g, steps: g.Steps(), request: r, started: time.Now(),
 		needed: reach(g, targets), unbuilt: make([]error, len(g.Targets())),
-		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, release: release,
+		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, made: make([]bool, len(g.Steps())), release: release,
 	}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
