@@ -22,6 +22,7 @@ import (
 // given, so that an image is asked for once a build.
 type bases struct {
 	client *registry.Client
+	memory memory
 
 	mu     sync.Mutex
 	images map[imageKey]v1.Image
@@ -40,8 +41,8 @@ type imageKey struct {
 	platform platform.Platform
 }
 
-func newBases(o registry.Options) *bases {
-	return &bases{client: registry.NewClient(o), images: map[imageKey]v1.Image{}, tags: map[string]*tag{}}
+func newBases(online *registry.Client, m memory) *bases {
+	return &bases{client: m.client(online), memory: m, images: map[imageKey]v1.Image{}, tags: map[string]*tag{}}
 }
 
 func (b *bases) Resolve(ctx context.Context, ref string, p platform.Platform) (stage.BaseImage, error) {
@@ -97,7 +98,7 @@ func (b *bases) first(ctx context.Context, ref string, p platform.Platform) (str
 	if t.pinned != "" {
 		return t.pinned, registry.Resolved{}, nil
 	}
-	r, err := b.client.Resolve(ctx, ref, p)
+	r, err := b.memory.resolve(ctx, b.client, ref, p)
 	if err == nil {
 		t.pinned = r.Ref
 	}

@@ -70,6 +70,9 @@ type Options struct {
 	// Pull says when registries are asked what the reference of an image is now. Empty is
 	// PullAlways.
 	Pull PullPolicy
+	// PullAge is for how long PullMissing believes what a registry said of a reference; 0 is
+	// 30 days.
+	PullAge time.Duration
 	// Offline builds without the network: no request is sent, whatever Pull, HTTP sources
 	// and git sources would ask. References are what they were when they were last asked
 	// for, and what is not in the cache is an error that says so. Run steps have the network
@@ -266,7 +269,7 @@ func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph,
 	if err := o.Platforms.Check(); err != nil {
 		return nil, nil, fmt.Errorf("stagewright: Options.Platforms: %w", err)
 	}
-	if err := checkSinks(o.Sinks); err != nil {
+	if err := errors.Join(o.checkPull(), checkSinks(o.Sinks)); err != nil {
 		return nil, nil, err
 	}
 	b := &builder{executor: o.Executor}
@@ -293,8 +296,8 @@ func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (
 	if o.Registry.Documents == nil && o.Store != nil {
 		o.Registry.Documents = documents{o.Store}
 	}
-	bases := newBases(o.Registry)
-	b.client = bases.client
+	b.client = registry.NewClient(o.Registry)
+	bases := newBases(b.client, o.pulling())
 	if o.Resolver == nil {
 		o.Resolver = bases
 	}
@@ -355,7 +358,7 @@ func (b *builder) local(o *Options) error {
 	e, err := local.New(local.Options{
 		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
 		Emulators: o.Emulators,
-		Transport: o.Registry.Transport, GitEnv: gitEnvironment(os.LookupEnv),
+		Transport: o.Registry.Transport, Offline: o.Offline, GitEnv: gitEnvironment(os.LookupEnv),
 	})
 	if err != nil {
 		return err

@@ -96,17 +96,15 @@ func TestBaseImages(t *testing.T) {
 		t.Errorf("configuration %+v, %v", file, err)
 	}
 
-	// A file on top: the layers are read once, to know what is there.
+	// A file on top: the layers, which were read above, are in the cache by now.
 	on := func(content string) stage.Stage {
 		return stage.From(ref).File("conf/../etc/conf", content).CopyFrom(stage.Image(ref), "/bin/app", "copy/")
 	}
 	reg.gets.Store(0)
 	first := build(on("2"), stagewright.Options{})
-	layers := reg.gets.Load()
-	reg.gets.Store(0)
 	second := build(on("3"), stagewright.Options{})
-	if n := reg.gets.Load(); layers == 0 || n > 1 {
-		t.Errorf("the first build asked for %d blobs, the second for %d, want no layer", layers, n)
+	if n := reg.gets.Load(); n > 0 {
+		t.Errorf("the builds asked for %d blobs, want none", n)
 	}
 	for _, res := range []*stagewright.Result{first, second} {
 		files, err := res.Files(res.Graph().Targets()[0].Step)

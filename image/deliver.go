@@ -21,6 +21,13 @@ type Checker interface {
 	Check() error
 }
 
+// Pusher is a [Sink] that sends to other machines: a build that is offline refuses it before it begins.
+type Pusher interface {
+	Sink
+	// Pushes names whom it sends to: "registry.example.com".
+	Pushes() string
+}
+
 // Transfer is how far the bytes of one blob have come.
 type Transfer struct {
 	What  string // the blob's digest, or what else moves

@@ -115,7 +115,7 @@ func (f *flags) text(ctx context.Context, o *stagewright.Options, stdin io.Reade
 	}
 	// Reading a file of a remote context is a build of its own, and the cache keeps what it fetched.
 	alone := stage.Scratch().Copy(stage.Files(path), "/Dockerfile")
-	res, err := stagewright.Build(ctx, alone, stagewright.Options{Context: o.Context, CacheDir: o.CacheDir})
+	res, err := stagewright.Build(ctx, alone, stagewright.Options{Context: o.Context, CacheDir: o.CacheDir, Offline: o.Offline})
 	if err != nil {
 		return path, nil, err
 	}

@@ -31,7 +31,9 @@ type flags struct {
 	buildArgs, labels                         map[string]string
 	annotations, indexAnnotations             map[string]string
 	emulators                                 map[string]string
-	push, load, noCache, check                bool
+	noCacheStages                             []string
+	pull                                      stagewright.PullPolicy
+	push, load, noCache, check, offline       bool
 	context                                   string
 
 	temporary []string // files that go when the program ends
@@ -165,15 +167,46 @@ func (f *flags) define(set *flag.FlagSet) {
 	set.BoolVar(&f.load, "load", false, "give the image to the Docker daemon, like --output type=docker")
 	set.BoolVar(&f.push, "push", false, "push the image under its names, like --output type=registry")
 	set.BoolVar(&f.noCache, "no-cache", false, "run every step, whatever the cache has")
+	set.Func("no-cache-filter", "run every step of the `STAGES`, separated by commas; may be repeated", func(s string) error {
+		for name := range strings.SplitSeq(s, ",") {
+			if name = strings.TrimSpace(name); name == "" {
+				return errors.New("want the names of stages")
+			}
+			f.noCacheStages = append(f.noCacheStages, name)
+		}
+		return nil
+	})
+	set.Var((*pullFlag)(&f.pull), "pull", "ask registries for images: always, which is the default, missing or never")
+	set.BoolVar(&f.offline, "offline", false, "send no request; what is not in the cache is an error")
 	set.BoolVar(&f.check, "check", false, "write the warnings about the Dockerfile instead of building")
 	set.BoolFunc("q", "the same as --progress quiet", func(string) error { f.progress = "quiet"; return nil })
+}
+
+// pullFlag is --pull: alone, with a policy, or with the true and false of docker build.
+type pullFlag stagewright.PullPolicy
+
+func (p *pullFlag) String() string   { return string(*p) }
+func (p *pullFlag) IsBoolFlag() bool { return true }
+
+func (p *pullFlag) Set(s string) error {
+	switch policy := stagewright.PullPolicy(s); policy {
+	case stagewright.PullAlways, stagewright.PullMissing, stagewright.PullNever:
+		*p = pullFlag(policy)
+	case "true":
+		*p = pullFlag(stagewright.PullAlways)
+	case "false":
+		*p = pullFlag(stagewright.PullMissing)
+	default:
+		return errors.New("want always, missing or never, as in --pull=missing")
+	}
+	return nil
 }
 
 // options are what the flags say to the library.
 func (f *flags) options(stdin io.Reader) (o stagewright.Options, err error) {
 	o = stagewright.Options{
 		Args: arg.Values(f.buildArgs), Labels: f.labels, Annotations: f.annotations, IndexAnnotations: f.indexAnnotations,
-		NoCache: f.noCache, CacheDir: f.cacheDir, Lock: f.lockFile, Emulators: f.emulators,
+		NoCache: f.noCache, NoCacheStages: f.noCacheStages, Pull: f.pull, Offline: f.offline, CacheDir: f.cacheDir, Lock: f.lockFile, Emulators: f.emulators,
 	}
 	for _, text := range f.platforms {
 		set, err := platform.ParseSet(text)

@@ -73,6 +73,7 @@ func run(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	options.OnBuild = file.OnBuild
+	options.NoCacheStages = builtStages(ctx, file, target, options)
 	if f.print != "" {
 		return show(ctx, f.print, target, options, std.out)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -287,6 +288,49 @@ token of a file
 	}{{"--push=false", "0 run"}, {"--no-cache", "3 run"}} {
 		if _, log := c.must(t, append([]string{round.flag}, args...)...); !strings.Contains(log, round.want) {
 			t.Errorf("%s: the totals do not say %q:\n%s", round.flag, round.want, log)
+		}
+	}
+}
+
+// TestBypass: what the flags about the cache and the registries say reaches the build.
+func TestBypass(t *testing.T) {
+	registry := stagetest.Registry(t)
+	registry.Push("shell", stagetest.Shell(t))
+	c := project(t, `
+-- Dockerfile --
+FROM `+registry.Ref("shell")+` AS tools
+RUN echo tool > /tool
+FROM `+registry.Ref("shell")+` AS unused
+RUN echo unused
+FROM `+registry.Ref("shell")+` AS app
+COPY --from=tools /tool /tool
+RUN cat /tool
+`)
+	c.must(t, "DIR")
+	for _, test := range []struct {
+		flags []string
+		want  string // in the log, or in the error
+	}{
+		{nil, "0 run"},
+		{[]string{"--no-cache-filter", "tools"}, "1 run"},
+		{[]string{"--no-cache-filter=Tools,unused"}, "1 run"},
+		{[]string{"--no-cache-filter", "tools", "--no-cache-filter", "app"}, "3 run"},
+		{[]string{"--no-cache-filter", "tool"}, "did you mean tools?"},
+		{[]string{"--no-cache-filter", ""}, "names of stages"},
+		{[]string{"--pull"}, "0 run"},
+		{[]string{"--pull=missing"}, "0 run"},
+		{[]string{"--pull=never"}, "0 run"},
+		{[]string{"--pull=sometimes"}, "always, missing or never"},
+		{[]string{"--offline"}, "0 run"},
+		{[]string{"--offline", "--pull"}, "choose one"},
+		{[]string{"--offline", "--push", "-t", registry.Ref("app")}, "the build is offline"},
+	} {
+		_, log, err := c.run(t, append(slices.Clone(test.flags), "DIR")...)
+		if err != nil {
+			log = err.Error()
+		}
+		if !strings.Contains(log, test.want) {
+			t.Errorf("%v: want %q in\n%s", test.flags, test.want, log)
 		}
 	}
 }

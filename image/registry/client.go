@@ -58,6 +58,9 @@ type Options struct {
 	// Documents keeps manifests and configs, so that one whose digest is known is asked for once. Nil keeps none.
 	Documents Documents
 
+	// Offline sends no request: what the Documents do not have fails with ErrOffline.
+	Offline bool
+
 	// UserAgent is sent in front of go-containerregistry's. Empty is "stagewright".
 	UserAgent string
 }
@@ -80,7 +83,10 @@ func (o Options) keychain() authn.Keychain {
 // transport returns what every request passes through: repeated when that may help, guarded, sent.
 func (o Options) transport(r retries) http.RoundTripper {
 	base := o.Transport
-	if base == nil {
+	switch {
+	case o.Offline:
+		base = silent{}
+	case base == nil:
 		base = remote.DefaultTransport
 	}
 	timeout := o.Timeout
@@ -93,6 +99,11 @@ func (o Options) transport(r retries) http.RoundTripper {
 	}
 	return transport.NewUserAgent(&retrier{&guard{base: base, insecure: o.Insecure, timeout: timeout}, r}, agent)
 }
+
+// silent is the transport of a client that sends nothing.
+type silent struct{}
+
+func (silent) RoundTrip(*http.Request) (*http.Response, error) { return nil, ErrOffline }
 
 func (o Options) jobs() int {
 	if o.Jobs <= 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/stagewright/stagewright/internal/offline"
 	"github.com/stagewright/stagewright/platform"
 )
 
@@ -27,6 +28,7 @@ var (
 	ErrPlainHTTP    = errors.New("plain http refused")
 	ErrRateLimited  = errors.New("the registry limits requests")
 	ErrTooLarge     = errors.New("too large for the registry")
+	ErrOffline      = offline.Err
 )
 
 // Error is the failure of a request to a registry.
@@ -103,6 +105,8 @@ func (e *Error) advice() string {
 			return tried + "; log in with `docker login " + e.Host + "`, or set Options.Keychain, as somebody who may write there"
 		}
 		return tried + "; log in with `docker login " + e.Host + "`, or set Options.Keychain; the image may also not exist, which many registries report like this"
+	case errors.Is(e.Reason, ErrOffline) && (e.Op == "resolve" || e.Op == "pull"):
+		return "build once while registries may be asked, with the same cache"
 	case errors.Is(e.Reason, ErrUnreachable):
 		return "check that " + e.Host + " is spelled right and runs, the network, and the proxy settings"
 	case errors.Is(e.Reason, ErrPlainHTTP):
@@ -149,6 +153,8 @@ func newError(ctx context.Context, op string, r name.Reference, err error) error
 	var netErr net.Error
 	var urlErr *url.Error
 	switch {
+	case errors.Is(err, ErrOffline):
+		e.Reason, e.Err = ErrOffline, errors.New("it is not in the cache")
 	case errors.Is(err, ErrPlainHTTP):
 		e.Reason = ErrPlainHTTP
 		var p *plainError

@@ -67,6 +67,15 @@ func (s *sink) Check() error {
 	return nil
 }
 
+// Pushes implements [image.Pusher].
+func (s *sink) Pushes() string {
+	r, err := s.client.options.parse(s.ref)
+	if err != nil {
+		return s.ref
+	}
+	return displayHost(r)
+}
+
 // Write implements [image.Sink].
 func (s *sink) Write(ctx context.Context, a image.Artifact) error {
 	_, err := s.Deliver(ctx, a, nil)

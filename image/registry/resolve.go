@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"path"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -15,7 +16,7 @@ import (
 // Resolved is what a reference stands for at the moment of asking.
 type Resolved struct {
 	// Ref is the whole name, pinned: "docker.io/library/alpine:3.22@sha256:…" with the digest that the tag has, which is that of the
-	// index where there is one.
+	// index where there is one. A tag that stands before a digest stays: what a pinned name was resolved to is the same name.
 	Ref string
 
 	// Digest is that of Image's manifest, for the platform asked for.
@@ -41,6 +42,11 @@ func (c *Client) Resolve(ctx context.Context, ref string, p platform.Platform) (
 	res, err := c.resolve(ctx, r, p)
 	if err != nil {
 		return Resolved{}, newError(ctx, "resolve", r, err)
+	}
+	if tagged, _, ok := strings.Cut(ref, "@"); ok && strings.Contains(path.Base(tagged), ":") {
+		if t, err := c.options.parse(tagged); err == nil {
+			res.Ref = display(t) + res.Ref[strings.IndexByte(res.Ref, '@'):]
+		}
 	}
 	return res, nil
 }

@@ -99,6 +99,48 @@ func TestResolveErrors(t *testing.T) {
 	}
 }
 
+// TestResolveOffline: what the documents have is found, and nothing is sent for anything.
+func TestResolveOffline(t *testing.T) {
+	s, _ := pushed(t)
+	o := anonymous()
+	o.Documents = keptDocuments{}
+	online, err := registry.NewClient(o).Resolve(t.Context(), s.host+"/app:1.0", amd64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.take()
+	o.Offline = true
+	got, err := registry.NewClient(o).Resolve(t.Context(), online.Ref, amd64)
+	if err != nil || got.Ref != online.Ref || got.Digest != online.Digest {
+		t.Errorf("what was resolved before is %+v, %v; want %s", got, err, online.Ref)
+	}
+	if _, err = registry.NewClient(o).Resolve(t.Context(), s.host+"/app:1.0", amd64); !errors.Is(err, registry.ErrOffline) || !strings.Contains(err.Error(), "build once") {
+		t.Errorf("a tag: %v", err)
+	}
+	layers, err := got.Image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := layers[0].Compressed(); !errors.Is(err, registry.ErrOffline) || errors.Is(err, registry.ErrUnreachable) {
+		t.Errorf("a layer: %v", err)
+	}
+	if requests := s.take(); len(requests) != 0 {
+		t.Errorf("requests: %q", requests)
+	}
+}
+
+type keptDocuments map[v1.Hash][]byte
+
+func (k keptDocuments) Get(_ context.Context, h v1.Hash) ([]byte, bool) {
+	data, ok := k[h]
+	return data, ok
+}
+
+func (k keptDocuments) Put(_ context.Context, data []byte) error {
+	k[imagetest.Digest(data)] = data
+	return nil
+}
+
 // TestResolveDistrusts has the registry give something else than what its digests say.
 func TestResolveDistrusts(t *testing.T) {
 	s, img := pushed(t)

@@ -77,6 +77,9 @@ func (s *session) readLayer(ctx context.Context, step *stage.Step, layer v1.Laye
 	if err != nil {
 		return nil, err
 	}
+	if plain := s.readStored(ctx, layer, want, keep); plain != nil {
+		return plain, nil
+	}
 	size, err := layer.Size()
 	if err != nil {
 		return nil, err
@@ -105,6 +108,25 @@ func (s *session) readLayer(ctx context.Context, step *stage.Step, layer v1.Laye
 		return nil, err
 	}
 	return plain, nil
+}
+
+// readStored reads a layer out of the cache, where it is when a sink has read it before. It
+// returns nil when it is not there, or damaged.
+func (s *session) readStored(ctx context.Context, layer v1.Layer, digest cache.Digest, keep bool) *plainTar {
+	compressed, _, err := cache.NewReader(ctx, s.opts.Store, digest)
+	if err != nil {
+		return nil
+	}
+	defer compressed.Close()
+	plain, err := s.readTar(layer, compressed, keep)
+	if err == nil {
+		_, err = io.Copy(io.Discard, compressed) // its end says whether it is whole
+	}
+	if err != nil {
+		plain.close()
+		return nil
+	}
+	return plain
 }
 
 func layerDigest(layer v1.Layer) (v1.Hash, cache.Digest, error) {

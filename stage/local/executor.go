@@ -66,6 +66,10 @@ type Options struct {
 	Compression image.Compression
 	// Transport sends the requests of HTTP sources; nil means http.DefaultTransport.
 	Transport http.RoundTripper
+	// Offline sends no request for HTTP sources and asks no remote of git sources: they are
+	// what the Store and the cache directory have, else an error that wraps
+	// source.ErrOffline. Images and Run steps are not concerned.
+	Offline bool
 	// GitEnv is the environment of the program git, which fetches git sources: PATH,
 	// proxies, SSH_AUTH_SOCK. It gets nothing else.
 	GitEnv []string

@@ -268,10 +268,14 @@ func (s *session) image(ctx context.Context, d *demand, t stage.Target) (v1.Imag
 	if err != nil {
 		return nil, err
 	}
-	if baseImg != nil && s.opts.Compression.Force {
+	switch {
+	case baseImg == nil:
+	case s.opts.Compression.Force:
 		if baseImg, err = s.recompressed(ctx, d, s.steps[base], baseImg); err != nil {
 			return nil, s.steps[base].Fail(err, "")
 		}
+	default:
+		baseImg = &storedBase{baseImg, s}
 	}
 	epoch := s.opts.Epoch
 	file.Created = &epoch

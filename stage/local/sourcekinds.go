@@ -161,7 +161,7 @@ func (s *session) tarOptions() (source.TarOptions, error) {
 func (s *session) openHTTP(from stage.HTTPSource, context, fromURL bool) (source.Files, error) {
 	o := source.HTTPOptions{
 		Store: s.opts.Store, Transport: s.opts.Transport, Name: from.Name, NameFromURL: fromURL,
-		Authorization: s.authorization(from.URL),
+		Authorization: s.authorization(from.URL), Offline: s.opts.Offline,
 	}
 	var file *source.HTTPFile
 	var err error
@@ -239,5 +239,5 @@ func (s *session) openGit(from stage.GitSource) (source.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return source.Git(t, source.GitOptions{Dir: filepath.Join(dir, gitDir), Temporary: filepath.Join(temp, "git"), Store: s.opts.Store, Env: s.opts.GitEnv})
+	return source.Git(t, source.GitOptions{Dir: filepath.Join(dir, gitDir), Temporary: filepath.Join(temp, "git"), Store: s.opts.Store, Env: s.opts.GitEnv, Offline: s.opts.Offline})
 }

@@ -4,11 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/stagewright/stagewright/internal/offline"
 )
 
 // ErrNotRegular reports that a path to be opened is not a regular file, or that
 // a symbolic link stands somewhere on the way to it.
 var ErrNotRegular = errors.New("not a regular file")
+
+// ErrOffline says that something is not in the cache and nobody may be asked for it.
+var ErrOffline = offline.Err
+
+func offlineError(files fmt.Stringer) error {
+	return fmt.Errorf("%s is not in the cache, and %w; build once with the network and the same cache", files, ErrOffline)
+}
 
 // ChangedError reports a file that changed or went away while it was listed or
 // read, so that no listing or digest of it would have been true.

@@ -44,6 +44,9 @@ type GitOptions struct {
 	// Store remembers the files of a commit, so that an unchanged commit is not checked
 	// out to know them; nil means memory.
 	Store cache.Store
+	// Offline asks no remote: a ref is the commit that it was when the remote was last asked,
+	// and what the mirrors in Dir do not have is an error that wraps ErrOffline.
+	Offline bool
 	// Program is git; empty means the one in PATH.
 	Program string
 	// Env is all that git and ssh get of an environment, as NAME=value: proxies,

@@ -115,6 +115,9 @@ func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
 	if m.has(ctx, commit) {
 		return nil
 	}
+	if m.g.o.Offline {
+		return offlineError(m.g)
+	}
 	unlock, err := m.lock(ctx, commit)
 	if err != nil {
 		return err
@@ -156,19 +159,37 @@ func (m *gitMirror) fetchAll(ctx context.Context) error {
 	return err
 }
 
-// resolve finds the commit of the wanted ref.
+// resolve finds the commit of the wanted ref, which the store remembers for a build that is
+// offline.
 func (g *GitFiles) resolve(ctx context.Context) (gitCommit, error) {
 	t := g.want
 	if gitref.IsCommit(t.Ref) {
 		return gitCommit{Remote: t.Remote, Commit: t.Ref}, g.checksum(t.Ref)
 	}
+	if g.o.Offline {
+		return g.lastTip(ctx)
+	}
+	c, tip, err := g.lookUp(ctx)
+	if err != nil {
+		return gitCommit{}, err
+	}
+	if err := g.checksum(c.Commit, tip); err != nil {
+		return gitCommit{}, err
+	}
+	return c, g.keepTip(ctx, c, tip)
+}
+
+// lookUp asks the remote for the wanted ref. tip is what the ref names: the commit, or an
+// annotated tag.
+func (g *GitFiles) lookUp(ctx context.Context) (c gitCommit, tip string, err error) {
+	t := g.want
 	asked := cmp.Or(t.Ref, "HEAD")
 	if err := os.MkdirAll(g.o.Dir, 0o700); err != nil {
-		return gitCommit{}, fmt.Errorf("%s: %w", g, err)
+		return gitCommit{}, "", fmt.Errorf("%s: %w", g, err)
 	}
 	out, err := g.git(ctx, gitCall{dir: g.o.Dir, protocols: gitProtocols, args: []string{"ls-remote", "-q", "--", t.Remote, asked, asked + "^{}"}})
 	if err != nil {
-		return gitCommit{}, err
+		return gitCommit{}, "", err
 	}
 	ref, tip, commit := pick(string(out), t.Ref)
 	switch {
@@ -180,10 +201,7 @@ func (g *GitFiles) resolve(ctx context.Context) (gitCommit, error) {
 	case !gitref.IsCommit(tip) || !gitref.IsCommit(commit):
 		err = &GitError{Source: g.String(), Op: "ls-remote", Err: fmt.Errorf("the remote names a commit %q", shorten(tip))}
 	}
-	if err != nil {
-		return gitCommit{}, err
-	}
-	return gitCommit{Remote: t.Remote, Commit: commit, Ref: ref}, g.checksum(commit, tip)
+	return gitCommit{Remote: t.Remote, Commit: commit, Ref: ref}, tip, err
 }
 
 // pick chooses among the refs that a remote has of a name: what is named in whole,

@@ -42,6 +42,9 @@ type HTTPOptions struct {
 	// nil never does. It is in no record and goes to no other host, nor to the same one
 	// without encryption where the URL has it.
 	Authorization func(ctx context.Context) (string, error)
+	// Offline sends no request: the file is what it was when the server was last asked, and
+	// one that the store does not have is an error that wraps ErrOffline.
+	Offline bool
 	// MaxBytes bounds the file; 0 means [MaxDownload].
 	MaxBytes int64
 	// Timeout is how long the server may be silent; 0 means [DownloadTimeout]. It does
@@ -183,7 +186,10 @@ func (h *HTTPFile) load(ctx context.Context) (*listed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h, err)
 	}
-	if known == nil || h.want.IsZero() {
+	if known == nil && h.o.Offline {
+		return nil, offlineError(h)
+	}
+	if known == nil || h.want.IsZero() && !h.o.Offline {
 		if known, err = h.download(ctx, known); err != nil {
 			return nil, err
 		}
