@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -20,7 +22,8 @@ type Collector interface {
 // Collect removes what the policy says from the records, the blobs and the areas. It may run at any
 // time, beside programs that use the store: it takes nothing away that was used since the oldest of
 // the living leases began, or since the call, and an entry that is found while it is being removed is
-// either kept or seen missing. Killed at any instant it leaves a good store.
+// either kept or seen missing. Killed at any instant it leaves a good store. What dead processes left
+// unfinished goes as well, and is not counted.
 //
 // The Collection says what was done even if there is an error: the context's, or one that says what
 // could not be removed and why. An impossible policy is an error before anything is done.
@@ -39,6 +42,9 @@ func (d *Disk) Collect(ctx context.Context, p Policy, areas ...Area) (*Collectio
 	if err := ctx.Err(); err != nil || !p.removes() {
 		return c.result, err
 	}
+	if d.isClosed() {
+		return c.result, d.wrap("collect", fs.ErrClosed)
+	}
 	lock, err := d.lockCollect(ctx, p)
 	if err != nil {
 		return c.result, err
@@ -47,20 +53,23 @@ func (d *Disk) Collect(ctx context.Context, p Policy, areas ...Area) (*Collectio
 		defer lock.Close()
 	}
 	c.readOnly = lock == nil
+	if !p.DryRun {
+		sweep(d.dir)
+	}
 	err = c.open(ctx, areas)
 	if err == nil {
 		err = c.run(ctx)
 	}
 	c.result.Kept = c.kept()
 	if err == nil {
-		c.result.Short = max(c.need, p.excess(c.result.Kept))
+		c.result.Short = max(0, c.need, p.excess(c.result.Kept))
 	}
 	c.close()
 	return c.result, d.wrapCollect(errors.Join(err, c.failure()))
 }
 
 func (d *Disk) wrapCollect(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if ended(err) {
 		return err
 	}
 	return d.wrap("collect", err)
@@ -91,8 +100,10 @@ type source interface {
 	size() int64
 	// peek returns the oldest entry that is left; ok is false when there is none.
 	peek(ctx context.Context) (e Entry, ok bool, err error)
-	// pop takes that entry away from what is left. gone says that it is no longer on the disk.
-	pop(gone bool)
+	// pop takes that entry away from what is left, and keep says that it has not gone after all: it is
+	// counted again, and not returned again.
+	pop() line
+	keep(line)
 }
 
 func (c *collector) open(ctx context.Context, areas []Area) error {
@@ -179,25 +190,79 @@ func (c *collector) close() {
 	_ = c.books.save()
 }
 
+// atATime is how many entries are decided on before they are removed, side by side: a file system takes
+// long to remove what it has to look for on the disk.
+const (
+	atATime        = 64
+	removeParallel = 8
+)
+
+// decision is an entry that is to be removed.
+type decision struct {
+	Removal
+	from source
+	line line // of the source
+
+	freed int64
+	err   error
+}
+
 // run removes, the oldest first, until nothing more has to go.
 func (c *collector) run(ctx context.Context) error {
 	for {
-		s, e, err := c.oldest(ctx)
-		if err != nil || s == nil {
+		batch, err := c.decide(ctx)
+		if err == nil && !c.policy.DryRun {
+			remove(ctx, batch)
+		}
+		for _, r := range batch {
+			if err != nil {
+				r.err = err
+			}
+			c.note(r)
+		}
+		if err != nil || len(batch) == 0 {
 			return err
+		}
+	}
+}
+
+// decide returns what has to go next, as if it were gone already.
+func (c *collector) decide(ctx context.Context) (batch []*decision, err error) {
+	for len(batch) < atATime {
+		s, e, err := c.oldest(ctx)
+		if err != nil {
+			return batch, err
+		}
+		if s == nil || !e.Used.Before(c.limit) {
+			break
 		}
 		reason := c.reason(e)
 		if reason == 0 {
-			return nil
+			break
 		}
-		if !e.Used.Before(c.limit) {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c.remove(ctx, s, e, reason)
+		batch = append(batch, &decision{Removal: Removal{Entry: e, Reason: reason}, from: s, line: s.pop()})
+		c.need -= e.Bytes
 	}
+	return batch, ctx.Err()
+}
+
+// remove removes entries: records and blobs side by side, those of other packages one by one.
+func remove(ctx context.Context, batch []*decision) {
+	var wg sync.WaitGroup
+	for w := range removeParallel {
+		wg.Go(func() {
+			for i, r := range batch {
+				_, own := r.from.area().(*hashed)
+				if own && i%removeParallel != w || !own && w > 0 {
+					continue
+				}
+				if r.err = ctx.Err(); r.err == nil {
+					r.freed, r.err = r.from.area().Remove(ctx, r.ID, r.Used)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // oldest returns the entry to look at next, and where it is from; nil when there are no more.
@@ -244,29 +309,34 @@ func (p Policy) excess(size int64) int64 {
 	return max(0, size-p.MaxBytes)
 }
 
-func (c *collector) remove(ctx context.Context, s source, e Entry, reason Reason) {
+// note takes down what became of a decision.
+func (c *collector) note(r *decision) {
 	if !c.policy.DryRun {
-		freed, err := s.area().Remove(ctx, e.ID, e.Used)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			s.pop(true)
-			return
-		case errors.Is(err, ErrInUse):
-			s.pop(false)
-			return
-		case err != nil:
-			s.pop(false)
-			if c.failed++; c.failed == 1 {
-				c.firstErr = fmt.Errorf("%s %s: %w", e.Kind, e.ID, err)
-			}
-			return
-		}
-		e.Bytes = freed
+		c.need += r.Bytes - r.freed
+		r.Bytes = r.freed
 	}
-	s.pop(true)
-	c.result.Removed = append(c.result.Removed, Removal{Entry: e, Reason: reason})
-	c.result.Freed += e.Bytes
-	c.need = max(0, c.need-e.Bytes)
+	switch {
+	case r.err == nil:
+		c.result.Removed = append(c.result.Removed, r.Removal)
+		c.result.Freed += r.Bytes
+	case errors.Is(r.err, ErrNotFound):
+	case ended(r.err):
+		r.from.keep(r.line)
+	default:
+		// What cannot be removed now is not the first thing to be tried the next time.
+		r.line.used = max(r.line.used, c.start.UnixNano())
+		r.from.keep(r.line)
+		if !errors.Is(r.err, ErrInUse) {
+			if c.failed++; c.failed == 1 {
+				c.firstErr = fmt.Errorf("%s %s: %w", r.Kind, r.ID, r.err)
+			}
+		}
+	}
+}
+
+// ended reports whether an error is that of a context.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // kept is what is left.

@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		childLease(os.Getenv(childDir))
 	case "locks":
 		childLocks(os.Getenv(childDir))
+	case "collect":
+		childCollect(os.Getenv(childDir))
 	case "hold lock":
 		childHoldsLock(os.Getenv(childDir))
 	}

@@ -95,7 +95,7 @@ func OpenDisk(dir string, o DiskOptions) (*Disk, error) {
 func (d *Disk) Dir() string { return filepath.Join(d.dir, privateDir) }
 
 // Close removes what this Disk has under way: a [Writer] not yet committed
-// fails. After it, writing and Lease fail with [fs.ErrClosed]; reading, open
+// fails. After it, writing, Lease and Collect fail with [fs.ErrClosed]; reading, open
 // blobs and leases go on. A second Close does nothing. A process that ends
 // without Close does no harm.
 func (d *Disk) Close() error {
@@ -109,6 +109,12 @@ func (d *Disk) Close() error {
 	err := d.session.close()
 	d.session = nil
 	return d.wrap("close", err)
+}
+
+func (d *Disk) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 // temp makes a new temporary file in the store's file system.
@@ -177,10 +183,7 @@ func (d *Disk) Lease(ctx context.Context) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	if closed {
+	if d.isClosed() {
 		return nil, d.wrap("lease", fs.ErrClosed)
 	}
 	l, err := openLease(d.dir, &d.uses, d.clock)

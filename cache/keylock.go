@@ -72,10 +72,7 @@ func (d *Disk) TryLock(ctx context.Context, key Key) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	if closed {
+	if d.isClosed() {
 		return nil, d.wrap("lock", fs.ErrClosed)
 	}
 	name := filepath.Join(d.dir, locksDir, key.Hex())

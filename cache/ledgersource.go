@@ -101,12 +101,14 @@ func (s *ledgerSource) look(ctx context.Context) {
 	used = min(used, s.last)
 	switch {
 	case errors.Is(err, ErrNotFound), compareLines(s.line, s.done) == 0:
-		s.drop(true)
+		s.drop()
 	case err != nil:
-		s.drop(false)
+		n := s.drop()
+		n.used = max(n.used, s.last)
+		s.keep(n)
 	case used > s.line.used:
 		n := line{used, s.line.bytes, s.line.id}
-		s.drop(true)
+		s.drop()
 		s.add(n)
 	default:
 		s.entry, s.found = e, true
@@ -123,24 +125,27 @@ func (s *ledgerSource) add(n line) {
 	s.ledger.bytes += n.bytes
 }
 
-func (s *ledgerSource) pop(gone bool) {
+func (s *ledgerSource) pop() line {
 	s.found = false
 	s.done = s.line
-	s.drop(gone)
+	return s.drop()
 }
 
-// drop takes the line away; unless its entry is gone it comes back with the next state.
-func (s *ledgerSource) drop(gone bool) {
-	if gone {
-		s.ledger.bytes -= s.line.bytes
-	} else {
-		s.kept = append(s.kept, s.line)
-	}
+// drop takes the line away.
+func (s *ledgerSource) drop() line {
+	s.ledger.bytes -= s.line.bytes
 	if s.at != nil {
 		s.at.advance()
 	} else {
 		heap.Pop(&s.moved)
 	}
+	return s.line
+}
+
+// keep puts a line back that was dropped. It comes up again in the next collection.
+func (s *ledgerSource) keep(n line) {
+	s.ledger.bytes += n.bytes
+	s.kept = append(s.kept, n)
 }
 
 // close ends the reading of an hour: what is left of it is in the ledger.
@@ -155,13 +160,11 @@ func (s *ledgerSource) close() {
 	}
 }
 
-// finish makes the ledger what it is after the collection. Entries that could not be removed are
-// tried again after the others.
+// finish makes the ledger what it is after the collection.
 func (s *ledgerSource) finish() {
 	s.close()
 	for _, n := range s.kept {
 		s.ledger.bytes -= n.bytes // add counts it again
-		n.used = max(n.used, s.last)
 		s.ledger.add(n)
 	}
 }

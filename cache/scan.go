@@ -112,12 +112,14 @@ func scanned(ctx context.Context, a Area) (*list, error) {
 func (l *list) area() Area  { return l.of }
 func (l *list) size() int64 { return l.bytes }
 
-func (l *list) pop(gone bool) {
-	if gone {
-		l.bytes -= l.entries[0].Bytes
-	}
+func (l *list) pop() line {
+	n := line{bytes: l.entries[0].Bytes}
 	l.entries = l.entries[1:]
+	l.bytes -= n.bytes
+	return n
 }
+
+func (l *list) keep(n line) { l.bytes += n.bytes }
 
 func (l *list) peek(context.Context) (Entry, bool, error) {
 	if len(l.entries) == 0 {
