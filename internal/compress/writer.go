@@ -2,12 +2,18 @@ package compress
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
-var errClosed = errors.New("compress: write after Close")
+var (
+	errClosed = errors.New("compress: write after Close")
+	errAlign  = errors.New("compress: copy of what is no block here")
+)
 
 // A Writer compresses what is written to it. Close must be called.
 type Writer struct {
@@ -23,14 +29,24 @@ type Writer struct {
 	begun  bool      // the head has been written
 	total  int64     // bytes of input
 	at     int64     // bytes written to w
-	blocks []int64
+	blocks []Block
+	plain  io.Writer // gets the input, too; nil for nobody
 	err    error
+}
+
+// A Block is one block of what a [Writer] has written.
+type Block struct {
+	Offset, Size int64             // of the compressed bytes
+	Sum          [sha256.Size]byte // SHA-256 of the compressed bytes
 }
 
 // A job is one block on its way through a compressing goroutine.
 type job struct {
 	in   []byte
 	out  bytes.Buffer
+	sum  [sha256.Size]byte     // of out
+	copy func(io.Writer) error // gives the compressed bytes; nil to compress in
+	want [sha256.Size]byte     // the sum of what copy gives
 	err  error
 	done chan struct{} // receives once when compressed
 }
@@ -42,12 +58,16 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	return &Writer{w: w, opts: o, frame: o.Format.frame()}
 }
 
+// Tee has the input written to plain, too: block by block and in order, from within the calls of this Writer. It is called before the first Write.
+func (w *Writer) Tee(plain io.Writer) { w.plain = plain }
+
 // Write takes p as input. An error of an earlier block may come with a later Write.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.opts.Format == None {
 		before := w.at
 		w.put(p)
 		w.total = w.at
+		w.tee(p[:w.at-before])
 		return int(w.at - before), w.err
 	}
 	n := 0
@@ -77,23 +97,61 @@ func (w *Writer) take() []byte {
 	return make([]byte, 0, w.opts.Format.BlockSize())
 }
 
-// flush sends the block to be compressed and writes what is ready, waiting when enough are on their way.
+// flush sends the block to be compressed.
 func (w *Writer) flush() {
-	w.frame.add(w.block)
-	w.total += int64(len(w.block))
+	if w.total%int64(w.opts.Format.BlockSize()) != 0 {
+		w.err = errAlign
+		return
+	}
+	if j := w.job(); j != nil {
+		w.spare, j.in, j.copy, w.block = j.in, w.block, nil, nil
+		w.send(j)
+	}
+}
+
+// Copy takes size bytes of input that another Writer with the same options has compressed: as one whole block, so that what it returned
+// for this block can be used again. Give calls write with these compressed bytes, whose sum must be that of b; it may be called on another goroutine, beside others.
+// The input is what they decompress to, and the output is that of a Write of it. A block may only be followed by others when it has the size of all.
+// That the bytes are not those of b is an error that wraps [ErrDamaged], of this or a later call, and the end of the stream.
+func (w *Writer) Copy(size int, b Block, give func(io.Writer) error) error {
+	full := w.opts.Format.BlockSize()
+	if w.err == nil && (size <= 0 || size > full || len(w.block) > 0 || w.total%int64(max(full, 1)) != 0) {
+		w.err = errAlign
+	}
+	if w.err != nil {
+		return w.err
+	}
+	j := w.job()
+	if j == nil {
+		return w.err
+	}
+	if cap(j.in) < size {
+		j.in = make([]byte, 0, full)
+	}
+	j.in, j.copy, j.want = j.in[:size], give, b.Sum
+	w.send(j)
+	return w.err
+}
+
+// job returns a job that nobody has, having written what is ready and waited when enough are on their way; nil after an error.
+func (w *Writer) job() *job {
 	for len(w.queue) >= w.opts.Parallel+1 && w.err == nil {
 		w.next()
 	}
 	if w.err != nil {
-		return
+		return nil
 	}
-	var j *job
 	if n := len(w.free); n > 0 {
-		j, w.free = w.free[n-1], w.free[:n-1]
-	} else {
-		j = &job{done: make(chan struct{}, 1)}
+		j := w.free[n-1]
+		w.free = w.free[:n-1]
+		return j
 	}
-	w.spare, j.in, w.block = j.in, w.block, nil
+	return &job{done: make(chan struct{}, 1)}
+}
+
+// send has a job done.
+func (w *Writer) send(j *job) {
+	w.total += int64(len(j.in))
 	if w.work == nil {
 		w.work = make(chan *job, w.opts.Parallel+1)
 	}
@@ -111,22 +169,45 @@ var idle [Zstd + 1][maxLevel + 1]sync.Pool
 // compress is one compressing goroutine; it ends when work is closed.
 func compress(work <-chan *job, o Options) {
 	pool := &idle[o.Format][o.Level]
-	encode, _ := pool.Get().(encoder)
-	var err error
-	if encode == nil {
-		encode, err = o.encoder()
-	}
+	var encode encoder
+	var broken error
 	for j := range work {
-		j.err = err
-		if err == nil {
-			j.out.Reset()
-			j.err = encode(&j.out, j.in)
+		switch {
+		case j.copy != nil:
+			j.err = j.decompress(o.Format)
+		default:
+			if encode == nil {
+				if encode, _ = pool.Get().(encoder); encode == nil {
+					encode, broken = o.encoder()
+				}
+			}
+			if j.err = broken; broken == nil {
+				j.out.Reset()
+				j.err = encode(&j.out, j.in)
+				j.sum = sha256.Sum256(j.out.Bytes())
+			}
 		}
 		j.done <- struct{}{}
 	}
-	if err == nil {
+	if encode != nil {
 		pool.Put(encode)
 	}
+}
+
+// decompress makes the input of a job from its output.
+func (j *job) decompress(f Format) error {
+	j.out.Reset()
+	if err := j.copy(&j.out); err != nil {
+		return err
+	}
+	j.copy = nil
+	if j.sum = sha256.Sum256(j.out.Bytes()); j.sum != j.want {
+		return fmt.Errorf("%w: it has another digest", ErrDamaged)
+	}
+	if err := f.decode(j.in, bytes.NewReader(j.out.Bytes())); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
 }
 
 // next waits for the oldest block and writes it.
@@ -136,10 +217,20 @@ func (w *Writer) next() {
 	<-j.done
 	if w.err = j.err; w.err == nil {
 		w.begin()
+		w.frame.add(j.in)
+		w.tee(j.in)
 	}
-	w.blocks = append(w.blocks, w.at)
+	w.blocks = append(w.blocks, Block{Offset: w.at, Size: int64(j.out.Len()), Sum: j.sum})
 	w.put(j.out.Bytes())
 	w.free = append(w.free, j)
+}
+
+// tee passes input on.
+func (w *Writer) tee(p []byte) {
+	if w.plain == nil || w.err != nil || len(p) == 0 {
+		return
+	}
+	_, w.err = w.plain.Write(p)
 }
 
 // begin writes the head, once.
@@ -195,7 +286,16 @@ func (w *Writer) Close() error {
 
 // Blocks returns the offset in the output at which each block begins, after Close; none for [None].
 // Block i holds the input from i times [Format.BlockSize] on. The slice is the caller's.
-func (w *Writer) Blocks() []int64 { return append([]int64(nil), w.blocks...) }
+func (w *Writer) Blocks() []int64 {
+	var offsets []int64
+	for _, b := range w.blocks {
+		offsets = append(offsets, b.Offset)
+	}
+	return offsets
+}
+
+// Sums describes the blocks, as [Writer.Blocks] does, for [Writer.Copy]. The slice is the caller's.
+func (w *Writer) Sums() []Block { return slices.Clone(w.blocks) }
 
 // Total returns the bytes of input so far compressed, all of them after Close.
 func (w *Writer) Total() int64 { return w.total }
