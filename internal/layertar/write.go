@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,60 +28,48 @@ const bufferSize = 256 << 10
 // hold, such as a name that begins with ".wh.", is an *[EntryError]; wrong names are found
 // before anything is opened or written. After any error what was written is not a layer. Memory does not grow with file sizes.
 func Write(w io.Writer, changes []tree.Change, open tree.Opener) error {
-	ordered := func(a, b tree.Change) int { return tree.ComparePaths(a.Path, b.Path) }
-	if !slices.IsSortedFunc(changes, ordered) {
-		changes = slices.Clone(changes)
-		slices.SortFunc(changes, ordered)
-	}
-	var largest int64
-	for i, c := range changes {
-		if i > 0 && changes[i-1].Path == c.Path {
-			return &EntryError{c.Path, fmt.Errorf("%w: changed twice", ErrConflict)}
-		}
-		if err := checkPath(c.Path); err != nil {
-			return &EntryError{c.Path, err}
-		}
-		if c.Node != nil {
-			largest = max(largest, c.Node.Size())
-		}
-	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	tw := &writer{
-		tar: tar.NewWriter(out), open: open, sum: sha256.New(),
-		buf: make([]byte, min(largest+1, bufferSize)), first: map[uint64]tree.Change{},
-	}
-	for _, c := range changes {
-		if err := tw.change(c); err != nil {
-			return err
-		}
-	}
-	if err := tw.tar.Close(); err != nil {
+	l, err := NewLayout(changes)
+	if err != nil {
 		return err
 	}
-	return out.Flush()
+	return l.WriteRange(w, open, 0, l.Size())
 }
 
 type writer struct {
-	tar   *tar.Writer
-	open  tree.Opener
-	sum   hash.Hash
-	buf   []byte
-	first map[uint64]tree.Change // by group: the name that is the file
+	tar  *tar.Writer
+	out  *bufio.Writer // behind tar
+	open tree.Opener
+	sum  hash.Hash
+	buf  []byte
 }
 
-func (w *writer) change(c tree.Change) error {
+// newWriter returns a writer to w of files of at most largest bytes.
+func newWriter(w io.Writer, open tree.Opener, largest int64) *writer {
+	out := bufio.NewWriterSize(w, 64<<10)
+	return &writer{tar: tar.NewWriter(out), out: out, open: open, sum: sha256.New(), buf: make([]byte, min(largest+1, bufferSize))}
+}
+
+// change writes the entries of a change: those of headers and, behind the one of a file that is no link, its content.
+func (w *writer) change(c tree.Change, link string) error {
+	if err := w.headers(c, link); err != nil {
+		return err
+	}
+	if c.Node == nil || c.Node.Kind() != tree.File || link != "" || c.Node.Size() == 0 && c.Node.Content() == emptyDigest {
+		return nil
+	}
+	return w.content(c)
+}
+
+// headers writes what is written of a change without its content.
+func (w *writer) headers(c tree.Change, link string) error {
 	dir, name := splitLast(c.Path)
 	switch {
-	case c.Node == nil && c.Path == "":
-		return &EntryError{c.Path, tree.ErrRoot}
 	case c.Node == nil:
 		return w.marker(c.Path, tree.Join(dir, whiteoutPrefix+name))
-	case c.Path == "" && c.Node.Kind() != tree.Dir:
-		return &EntryError{c.Path, tree.ErrRoot}
-	case c.Node.Kind() == tree.File:
-		return w.file(c)
+	case c.Node.Kind() == tree.File && link == "":
+		return w.header(c, c.Node.Size(), "")
 	}
-	if err := w.header(c, 0, ""); err != nil {
+	if err := w.header(c, 0, link); err != nil {
 		return err
 	}
 	if c.Opaque && c.Node.Kind() == tree.Dir {
@@ -156,24 +143,6 @@ func (w *writer) header(c tree.Change, size int64, linkTo string) error {
 		}
 	}
 	return w.put(c.Path, h)
-}
-
-func (w *writer) file(c tree.Change) error {
-	if g := c.Node.Group(); g != 0 {
-		first, seen := w.first[g]
-		if !seen {
-			w.first[g] = c
-		} else if sameFile(first.Node, c.Node) {
-			return w.header(c, 0, first.Path)
-		}
-	}
-	if err := w.header(c, c.Node.Size(), ""); err != nil {
-		return err
-	}
-	if c.Node.Size() == 0 && c.Node.Content() == emptyDigest {
-		return nil
-	}
-	return w.content(c)
 }
 
 var emptyDigest = tree.Digest(sha256.Sum256(nil))
