@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
 )
 
 // layerRecord describes a compressed layer in the cache.
@@ -79,21 +79,11 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 		if ok && !rec.Imported && s.holds(ctx, rec.Digest) {
 			return &rec, nil
 		}
-		write := func(ctx context.Context, d *demand, open tree.Opener, want cache.Digest) (rec layerRecord, err error) {
-			err = d.Work(ctx, func(ctx context.Context) (err error) {
-				rec, err = s.writeLayer(ctx, want, func(w io.Writer) error { return layertar.Write(w, changes, open) })
-				return err
-			})
-			return rec, err
+		write := func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error) {
+			return s.writeChanges(ctx, d, id, changes, want)
 		}
 		if ok {
-			s.makeLater(&rec, func(ctx context.Context, d *demand, want cache.Digest) (layerRecord, error) {
-				open, err := s.opener(ctx, d, id, changes)
-				if err != nil {
-					return layerRecord{}, err
-				}
-				return write(ctx, d, open, want)
-			})
+			s.makeLater(&rec, write)
 			return &rec, nil
 		}
 		if contentSize(changes) >= sharedLayer {
@@ -107,12 +97,7 @@ func (s *session) layerOf(ctx context.Context, d *demand, id int, changes []tree
 				return &rec, err
 			}
 		}
-		open, err := s.opener(ctx, d, id, changes)
-		if err != nil {
-			return nil, err
-		}
-		rec, err = write(ctx, d, open, cache.Digest{})
-		if err != nil {
+		if rec, err = write(ctx, d, cache.Digest{}); err != nil {
 			return nil, s.layerError(id, err)
 		}
 		rec.key, rec.Changes = key, of
@@ -140,6 +125,9 @@ func contentSize(changes []tree.Change) (n int64) {
 
 // layerError says that the layer of a step cannot be written, and what helps.
 func (s *session) layerError(id int, err error) error {
+	if _, ok := errors.AsType[*stage.Error](err); ok {
+		return err // of a step that it stands on
+	}
 	fix := ""
 	if errors.Is(err, layertar.ErrName) {
 		fix = "rename the file, or remove it before the step ends; a stage whose layers are not in the image may have it"
@@ -158,27 +146,25 @@ func (s *session) holds(ctx context.Context, digest cache.Digest) bool {
 }
 
 // writeLayer compresses a tar straight into a blob of the cache, in one pass. It fails unless the blob has the digest want, zero for any.
-func (s *session) writeLayer(ctx context.Context, want cache.Digest, tar func(io.Writer) error) (rec layerRecord, err error) {
+func (s *session) writeLayer(ctx context.Context, want cache.Digest, fill func(*compress.Writer) error) (rec layerRecord, blocks []compress.Block, err error) {
 	w, err := s.opts.Store.Create(ctx)
 	if err != nil {
-		return rec, err
+		return rec, nil, err
 	}
 	defer w.Discard()
 	blob := &sink{w: w, ctx: ctx}
 	compressor := compress.NewWriter(blob, s.opts.compressor())
 	diffID := sha256.New()
-	plain := &sink{w: io.MultiWriter(diffID, compressor), ctx: ctx}
-	buffered := bufio.NewWriterSize(plain, 1<<16)
-	err = tar(buffered)
-	err = errors.Join(err, buffered.Flush(), compressor.Close())
-	if err != nil {
-		return rec, err
+	compressor.Tee(diffID)
+	if err = errors.Join(fill(compressor), compressor.Close()); err != nil {
+		return rec, nil, err
 	}
 	digest, err := w.Commit(ctx, want)
 	if err != nil {
-		return rec, err
+		return rec, nil, err
 	}
-	return layerRecord{Digest: digest, DiffID: sum(diffID), Size: blob.n, Blocks: compressor.Blocks(), Total: plain.n}, nil
+	rec = layerRecord{Digest: digest, DiffID: sum(diffID), Size: blob.n, Blocks: compressor.Blocks(), Total: compressor.Total()}
+	return rec, compressor.Sums(), nil
 }
 
 func sum(h hash.Hash) cache.Digest { return cache.Digest(h.Sum(nil)) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
@@ -74,14 +75,16 @@ func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, l
 		}
 		defer compressed.Close()
 		err = d.Work(ctx, func(ctx context.Context) (err error) {
-			rec, err = s.writeLayer(ctx, want, func(w io.Writer) error {
+			rec, _, err = s.writeLayer(ctx, want, func(z *compress.Writer) error {
 				plain, err := plainLayer(layer, compressed)
 				if err != nil {
 					return err
 				}
 				defer plain.Close()
-				_, err = io.Copy(w, plain)
-				return err
+				return buffered(ctx, z, func(w io.Writer) error {
+					_, err := io.Copy(w, plain)
+					return err
+				})
 			})
 			return err
 		})
