@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/stagewright/stagewright/cache"
 )
 
@@ -148,7 +146,7 @@ func (u *union) write(ctx context.Context) error {
 	x.sort()
 	added, err := u.store.push(ctx, split(x, merged), 'u', nil)
 	if err != nil && ctx.Err() == nil {
-		lost, lostErr := u.lost(ctx, x)
+		lost, lostErr := u.store.lost(ctx, x)
 		if lostErr != nil || len(lost) == 0 {
 			return err
 		}
@@ -161,21 +159,6 @@ func (u *union) write(ctx context.Context) error {
 	u.done.Merged = len(u.inputs)
 	u.store.replace(u.inputs, added)
 	return nil
-}
-
-// lost asks for every blob of x whether it is still there.
-func (u *union) lost(ctx context.Context, x *index) (map[cache.Digest]bool, error) {
-	lost := map[cache.Digest]bool{}
-	for _, b := range x.content() {
-		ok, err := u.store.medium.has(ctx, v1.Descriptor{Digest: ociHash(b.digest), Size: b.size})
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			lost[b.digest] = true
-		}
-	}
-	return lost, nil
 }
 
 // without leaves out what is in lost blobs, and reports how much that is.

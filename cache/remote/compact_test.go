@@ -142,6 +142,41 @@ func TestMaxAge(t *testing.T) {
 	}
 }
 
+// TestRenewal: what somebody looks for before he would send it, or reads, is as if it were written, once a day.
+func TestRenewal(t *testing.T) {
+	for name, at := range media(t) {
+		t.Run(name, func(t *testing.T) {
+			open := at(t)
+			now := time.Now()
+			old := open(t)
+			remote.SetClock(old, func() time.Time { return now.AddDate(0, 0, -10) })
+			texts := []string{"text 0", "text 1", strings.Repeat("a long record ", 10_000)}
+			digests := put(t, old, 0, texts...)
+			flush(t, old)
+			for range 2 {
+				again := open(t)
+				b, err := again.Open(t.Context(), digests[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Close()
+				want(t, again, 2, texts[2])
+				flush(t, again)
+				if st := again.Stats(); st.Manifests != 2 {
+					t.Errorf("%+v", st)
+				}
+			}
+			compact(t, open(t), remote.CompactOptions{MaxAge: 5 * 24 * time.Hour}, remote.Compaction{Merged: 2, Deleted: 2, Dropped: 4})
+			reader := open(t)
+			wantBlob(t, reader, digests[1], texts[1])
+			want(t, reader, 2, texts[2])
+			if st := reader.Stats(); st.Records != 1 || st.Blobs != 1 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
 // TestLostBlobs: a registry that has collected blobs which manifests name takes no union of them. It is made without.
 func TestLostBlobs(t *testing.T) {
 	s := serve(t)

@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/stagewright/stagewright/cache"
 )
 
@@ -102,7 +100,7 @@ func (s *Store) stream(ctx context.Context, d cache.Digest, size int64) (io.Read
 	inner, cancel := context.WithCancelCause(ctx)
 	r := &pacedReader{of: s, ctx: ctx, inner: inner, cancel: cancel, digest: d}
 	r.begin()
-	rc, err := s.medium.stream(inner, v1.Descriptor{MediaType: blobType, Digest: ociHash(d), Size: size})
+	rc, err := s.medium.stream(inner, descriptor(d, size))
 	r.end(0)
 	if err != nil {
 		return nil, r.fail(err)

@@ -22,7 +22,9 @@ import (
 
 // faults are what a registry can do instead of answering. inner answers as it should.
 var faults = map[string]func(w http.ResponseWriter, r *http.Request, inner http.Handler){
-	"500": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusInternalServerError) },
+	"500": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusInternalServerError)
+	},
 	"401": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		w.WriteHeader(http.StatusUnauthorized)

@@ -6,19 +6,16 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/registry"
 )
 
-// renewal is after how long what the remote has is written again when somebody puts it again, so that [CompactOptions].MaxAge keeps what is in use.
-const renewal = 24 * time.Hour
-
 // Flush implements [cache.Flusher]: it sends the blobs that the remote does not have, the largest first, and then one manifest that names what is new; several
-// when there are more than 4,000 blobs, the records in the last ones. What the remote has already, since less than a day, is neither sent nor named; when that is all,
-// nothing is sent. The remote is read before, if it was not.
+// when there are more than 4,000 blobs, the records in the last ones. What the remote has already is neither sent nor named; when that is all,
+// nothing is sent. The remote is read before, if it was not. What it has for more than a day, and this Store was asked for or given again, is named again, so that
+// [CompactOptions].MaxAge keeps what is in use.
 //
 // Errors are those of the medium: *[registry.Error], or of the file system. Nobody sees a record of what failed, and another Flush goes on with what is missing.
 func (s *Store) Flush(ctx context.Context) error {
@@ -81,7 +78,10 @@ func bytesSource(data []byte) source {
 
 // fresh is what of the pending the remote does not have, and where its blobs are.
 func (s *Store) fresh(ctx context.Context, records []*record, blobs map[cache.Digest]*waiting) (*index, map[cache.Digest]source, error) {
-	if len(records)+len(blobs) == 0 {
+	s.uses.mu.Lock()
+	nothing := len(records)+len(blobs)+len(s.uses.records)+len(s.uses.blobs) == 0
+	s.uses.mu.Unlock()
+	if nothing {
 		return &index{}, nil, nil
 	}
 	known, err := s.known(ctx)
@@ -113,6 +113,17 @@ func (s *Store) fresh(ctx context.Context, records []*record, blobs map[cache.Di
 		}
 		x.blobs = append(x.blobs, blob{digest: d, time: now, size: w.size})
 		sources[d] = func(ctx context.Context) (io.ReadCloser, error) { return w.reader(ctx, d) }
+	}
+	if due := s.due(known, now); len(due.records)+len(due.blobs) > 0 {
+		lost, err := s.lost(ctx, due)
+		if err != nil {
+			return nil, nil, s.wrap(err)
+		}
+		for d := range lost {
+			s.reading.lose(d)
+		}
+		due.without(lost)
+		x.add(due)
 	}
 	x.sort()
 	return x, sources, nil

@@ -50,6 +50,10 @@ func newEnding(kind byte, now time.Time) string {
 
 func ociHash(d cache.Digest) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: d.Hex()} }
 
+func descriptor(d cache.Digest, size int64) v1.Descriptor {
+	return v1.Descriptor{MediaType: blobType, Digest: ociHash(d), Size: size}
+}
+
 func digestOf(data []byte) cache.Digest { return sha256.Sum256(data) }
 
 func digestFrom(h v1.Hash) (cache.Digest, error) { return cache.ParseDigest(h.String()) }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/stagewright/stagewright/cache"
 )
 
@@ -25,6 +23,7 @@ type Store struct {
 	trouble trouble
 	reading reading
 	pending pending
+	uses    uses
 	sending chan struct{} // held by who flushes or compacts
 
 	mu    sync.Mutex
@@ -81,6 +80,7 @@ func (s *Store) Get(ctx context.Context, key cache.Key) ([]byte, error) {
 	if !ok {
 		return nil, cache.ErrNotFound
 	}
+	s.uses.record(key)
 	if r.blob.IsZero() {
 		return append([]byte{}, r.data...), nil
 	}
@@ -131,7 +131,8 @@ func (s *Store) Open(ctx context.Context, d cache.Digest) (cache.Blob, error) {
 	if !ok {
 		return nil, cache.ErrNotFound
 	}
-	desc := v1.Descriptor{MediaType: blobType, Digest: ociHash(d), Size: b.size}
+	s.uses.blob(d)
+	desc := descriptor(d, b.size)
 	near, err := s.medium.local(ctx, desc)
 	switch {
 	case near != nil:
