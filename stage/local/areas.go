@@ -144,7 +144,7 @@ func (a mountArea) Scan(ctx context.Context, yield func(cache.Entry) error) erro
 
 // Remove implements cache.Area.
 func (a mountArea) Remove(ctx context.Context, id string, used time.Time) (int64, error) {
-	return removeDir(ctx, a.dir, id, used)
+	return removeDir(ctx, a.dir, id, 2, used)
 }
 
 // gitArea has the mirrors of git repositories, each by its name.
@@ -162,16 +162,16 @@ func (a gitArea) Scan(ctx context.Context, yield func(cache.Entry) error) error 
 
 // Remove implements cache.Area.
 func (a gitArea) Remove(ctx context.Context, id string, used time.Time) (int64, error) {
-	return removeDir(ctx, a.dir, id, used)
+	return removeDir(ctx, a.dir, id, 1, used)
 }
 
 func entryOf(kind cache.Kind, id string, e keep.Entry, detail string) cache.Entry {
 	return cache.Entry{Kind: kind, ID: id, Bytes: e.Bytes, Used: e.Used, Detail: detail}
 }
 
-// removeDir removes a directory that package keep keeps, by its path in another one.
-func removeDir(ctx context.Context, dir, id string, used time.Time) (int64, error) {
-	if !filepath.IsLocal(id) {
+// removeDir removes a directory that package keep keeps, by its path of so many names in another one.
+func removeDir(ctx context.Context, dir, id string, names int, used time.Time) (int64, error) {
+	if !filepath.IsLocal(id) || strings.Count(id, "/") != names-1 || strings.HasSuffix(id, "/") {
 		return 0, cache.ErrNotFound
 	}
 	path := filepath.Join(dir, filepath.FromSlash(id))

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -73,11 +74,16 @@ func (s *session) touch(ctx context.Context, now bool) error {
 		}
 	}
 	u := &uses{}
+	histories, _ := s.historyPlaces()
+	for _, name := range slices.Compact(histories) {
+		u.keys = append(u.keys, name.key())
+	}
 	for i, step := range s.steps {
 		if !s.needed[i] || !changesFiles(step.Op) {
 			continue
 		}
 		if op, ok := step.Op.(*stage.BaseOp); ok {
+			u.keys = append(u.keys, s.recipes[i])
 			s.baseUses(ctx, u, step, op)
 			continue
 		}
@@ -176,11 +182,16 @@ func (s *session) baseUses(ctx context.Context, u *uses, step *stage.Step, op *s
 		if rec, ok, err := loadFrom[baseRecord](ctx, front(s.opts.Store), chain); ok && err == nil {
 			u.add(rec.Changes)
 		}
-		_, digest, err := layerDigest(layers[i])
+		hash, digest, err := layerDigest(layers[i])
 		if err != nil {
 			continue
 		}
 		u.add(digest)
+		if s.opts.Compression.Force {
+			if rec, ok, err := loadFrom[layerRecord](ctx, front(s.opts.Store), s.recompressedKey(hash)); ok && err == nil {
+				u.add(rec.Digest)
+			}
+		}
 		u.snapshots = append(u.snapshots, cache.Digest(chain))
 		if rec, ok, err := loadFrom[packRecord](ctx, front(s.opts.Store), packKey(digest)); ok && err == nil {
 			u.add(rec.Pack)
