@@ -102,6 +102,13 @@ type Options struct {
 	// build has used, or one that is under way. The zero value removes nothing; see [Prune]. What
 	// goes wrong with it is told as a stage.Notice.
 	Keep cache.Policy
+	// CacheFrom are caches that other builds filled, asked in order for what the cache of this machine does
+	// not know: remote.Registry of package cache/remote, for instance. What is found stays here; layers are downloaded only
+	// when something reads them. One that does not answer, or does not have what it promised, costs work and
+	// never the build.
+	CacheFrom []cache.Store
+	// CacheTo are where what is known of the build is exported, once the sinks have the image.
+	CacheTo []CacheExport
 	// Registry is how registries are reached, for base images and for the sinks of
 	// registry.Push (those of registry.PushWith have options of their own); they share
 	// connections and tokens. The zero value uses the credentials of "docker login". Its
@@ -126,7 +133,7 @@ type Options struct {
 	// kernel (binfmt_misc); where there is none the build fails before anything runs. See local.Options.
 	Emulators map[string]string
 	// Executor evaluates the graph, instead of stage/local. Store, CacheDir,
-	// Images, Runner, Emulators, Compression, Parallel and Epoch are then its own affair.
+	// CacheFrom, Images, Runner, Emulators, Compression, Parallel and Epoch are then its own affair.
 	Executor stage.Executor
 	// Parallel bounds what happens at once; see local.Options.
 	Parallel int
@@ -191,6 +198,29 @@ func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	if err := o.checkManifests(max(1, len(o.Platforms))); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	o.Sinks = b.adopt(o.Sinks)
+	var before *Result
+	for n := 0; ; n++ {
+		r, err := b.evaluate(ctx, g, o, before)
+		if err == nil {
+			return r, nil
+		}
+		if n == maxAgain || ctx.Err() != nil || !errors.Is(err, local.ErrLost) {
+			return nil, errors.Join(err, b.close())
+		}
+		if before = r; o.Progress != nil {
+			o.Progress(stage.Notice{Text: fmt.Sprintf("the cache has not what it promised, and the build begins again without that: %v", err)})
+		}
+	}
+}
+
+// maxAgain is how often a build begins again when a sink found that the cache has lost something. The executor
+// believes less each time, and in the end only itself.
+const maxAgain = 5
+
+// evaluate executes the graph and hands the image to the sinks, except to those that got the same in a try before. The result of
+// one that failed is closed; it is what comes before the next try.
+func (b *builder) evaluate(ctx context.Context, g *stage.Graph, o Options, before *Result) (*Result, error) {
 	done, closing := false, b.close
 	defer func() {
 		if !done { // a panic, of a caller's sink or resolver for instance, closes too
@@ -200,7 +230,7 @@ func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 	res, err := b.executor.Execute(ctx, g, b.request(o))
 	if err != nil {
 		done = true
-		return nil, errors.Join(joinFailures(err, b.failed), b.close())
+		return nil, joinFailures(err, b.failed)
 	}
 	r := &Result{Result: res, graph: g, failed: inOrder(o.Platforms, b.failed, stage.FailedOf(res)), close: b.close}
 	closing = r.Close
@@ -209,15 +239,17 @@ func build(ctx context.Context, target stage.Stage, o Options) (*Result, error) 
 		err = o.checkLayers(r.Outputs())
 	}
 	if err == nil {
-		o.Sinks = b.adopt(o.Sinks)
-		err = r.deliver(ctx, o)
+		err = r.deliver(ctx, o, before)
+	}
+	if err == nil {
+		err = r.exportCaches(ctx, o)
 	}
 	if err == nil {
 		b.tidy(ctx, o)
 	}
 	done = true
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		return r, errors.Join(err, r.Result.Close())
 	}
 	return r, nil
 }
@@ -269,7 +301,7 @@ func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph,
 	if err := o.Platforms.Check(); err != nil {
 		return nil, nil, fmt.Errorf("stagewright: Options.Platforms: %w", err)
 	}
-	if err := errors.Join(o.checkPull(), checkSinks(o.Sinks)); err != nil {
+	if err := errors.Join(o.checkPull(), checkSinks(o.Sinks), o.checkCaches()); err != nil {
 		return nil, nil, err
 	}
 	b := &builder{executor: o.Executor}
@@ -356,7 +388,7 @@ func (b *builder) local(o *Options) error {
 		o.Epoch = epoch
 	}
 	e, err := local.New(local.Options{
-		Store: o.Store, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
+		Store: o.Store, From: o.CacheFrom, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
 		Emulators: o.Emulators,
 		Transport: o.Registry.Transport, Offline: o.Offline, GitEnv: gitEnvironment(os.LookupEnv),
 	})

@@ -18,9 +18,11 @@ import (
 func (r *Result) Deliveries() []image.Delivery { return slices.Clone(r.deliveries) }
 
 // deliver hands the image to all sinks, side by side. A sink that fails does not stop
-// the others.
-func (r *Result) deliver(ctx context.Context, o Options) error {
+// the others. What a sink got in a try before, if there was one, it does not get again.
+func (r *Result) deliver(ctx context.Context, o Options, before *Result) error {
 	r.deliveries = make([]image.Delivery, len(o.Sinks))
+	r.delivered = make([]bool, len(o.Sinks))
+	same := before.has(r.artifact)
 	errs := make([]error, len(o.Sinks))
 	panics := make([]any, len(o.Sinks))
 	tell := o.Progress
@@ -29,10 +31,15 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 	}
 	var all sync.WaitGroup
 	for i, sink := range o.Sinks {
+		if same && before.delivered[i] {
+			r.deliveries[i], r.delivered[i] = before.deliveries[i], true
+			continue
+		}
 		all.Go(func() {
 			errs[i] = fmt.Errorf("stagewright: sink %d (%s): it ended its goroutine (runtime.Goexit, as t.FailNow and t.Fatal do); return an error instead", i, image.SinkName(sink))
 			defer func() { panics[i] = recover() }()
 			r.deliveries[i], errs[i] = deliverTo(ctx, i, sink, r.artifact, tell)
+			r.delivered[i] = errs[i] == nil
 		})
 	}
 	all.Wait()
@@ -42,6 +49,19 @@ func (r *Result) deliver(ctx context.Context, o Options) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// has reports whether a try before made the same artifact.
+func (r *Result) has(a image.Artifact) bool {
+	if r == nil || len(r.delivered) == 0 {
+		return false
+	}
+	was, err := r.artifact.Digest()
+	if err != nil {
+		return false
+	}
+	is, err := a.Digest()
+	return err == nil && was == is
 }
 
 func deliverTo(ctx context.Context, i int, sink image.Sink, a image.Artifact, tell func(stage.Event)) (image.Delivery, error) {

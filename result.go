@@ -24,6 +24,8 @@ type Result struct {
 	failed     []stage.PlatformFailure
 	artifact   image.Artifact
 	deliveries []image.Delivery
+	delivered  []bool // of each sink: it has the image
+	exports    []CacheDelivery
 	close      func() error
 }
 

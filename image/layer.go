@@ -32,6 +32,10 @@ type LayerInfo struct {
 	// OpenContext, when set, is called in place of Open. Reading what it gives fails when ctx ends: a layer that comes over a network
 	// has it, so that a cancelled build does not wait for the network.
 	OpenContext func(ctx context.Context) (io.ReadCloser, error)
+
+	// Repositories are those that may have the blob: "registry.example.com/team/cache". A sink that pushes to the same registry has it
+	// mounted from there rather than to open the layer. That one has not got it is no error.
+	Repositories []string
 }
 
 type layer struct{ info LayerInfo }
@@ -61,6 +65,9 @@ func (l *layer) Uncompressed() (io.ReadCloser, error) {
 
 // Exists answers go-containerregistry's fast validation without opening the layer.
 func (l *layer) Exists() (bool, error) { return l.info.Open != nil || l.info.OpenContext != nil, nil }
+
+// Repositories is what a registry's sink asks for.
+func (l *layer) Repositories() []string { return l.info.Repositories }
 
 // CompressedContext is what OpenLayer calls.
 func (l *layer) CompressedContext(ctx context.Context) (rc io.ReadCloser, err error) {

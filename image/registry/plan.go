@@ -145,6 +145,16 @@ func sourcesOf(l v1.Layer, to name.Repository) []name.Repository {
 		case *remote.MountableLayer:
 			from = []name.Repository{at.Reference.Context()}
 			continue
+		case interface{ Repositories() []string }: // of image.NewLayer
+			for _, text := range at.Repositories() {
+				if r, err := name.NewRepository(text, name.WeakValidation); err == nil {
+					from = append(from, r)
+				}
+			}
+			if from == nil {
+				return nil
+			}
+			continue
 		}
 		u, ok := l.(interface{ Unwrap() v1.Layer })
 		if !ok {

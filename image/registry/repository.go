@@ -43,6 +43,9 @@ func (c *Client) Repository(ref string) (*Repository, error) {
 // String returns the whole name: "docker.io/library/app:latest".
 func (r *Repository) String() string { return display(r.ref) }
 
+// Name returns the name without a tag, as [image.LayerInfo] has it: "registry.example.com/team/cache".
+func (r *Repository) Name() string { return r.ref.Context().Name() }
+
 // Tag returns the tag or the digest of the reference: "latest" where it has none.
 func (r *Repository) Tag() string { return r.ref.Identifier() }
 

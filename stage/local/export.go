@@ -52,7 +52,7 @@ func (o ExportOptions) Validate() error {
 // base images are left to the registry that they are from; what is known of their files is exported. What to has already is not written
 // again. A step that the cache has lost since is left out.
 //
-// A store with a method Flush(context.Context) error is flushed at the end. The delivery tells what was sent. Errors are those of to, and
+// A cache.Flusher is flushed at the end. The delivery tells what was sent. Errors are those of to, and
 // the context's; the result is as good after them as before, and to has at most content that nothing refers to.
 func ExportCache(ctx context.Context, r stage.Result, to cache.Store, o ExportOptions) (image.Delivery, error) {
 	res, ok := r.(*result)
@@ -63,7 +63,7 @@ func ExportCache(ctx context.Context, r stage.Result, to cache.Store, o ExportOp
 		return image.Delivery{}, err
 	}
 	x := &exporter{s: res.s, to: to, done: map[cache.Digest]bool{}, put: map[cache.Key]bool{}}
-	x.Sink = storeName(to)
+	x.Sink = cache.Name(to)
 	if err := x.export(ctx, res, o); err != nil {
 		return x.Delivery, fmt.Errorf("local: export to %s: %w", x.Sink, err)
 	}
@@ -120,10 +120,7 @@ func (x *exporter) export(ctx context.Context, res *result, o ExportOptions) err
 	if err := x.mounts(ctx, o.Mounts); err != nil {
 		return err
 	}
-	if f, ok := x.to.(interface{ Flush(context.Context) error }); ok {
-		return f.Flush(ctx)
-	}
-	return nil
+	return cache.Flush(ctx, x.to)
 }
 
 // ownStages marks the steps of the stages that the images are of. What is inside a group or a squashed stage has
@@ -422,8 +419,17 @@ func (x *exporter) blob(ctx context.Context, digest cache.Digest) error {
 	if there || err != nil {
 		return err
 	}
-	n, err := copyBlob(ctx, x.s.opts.Store, x.to, digest, maxLayer)
-	return x.sent(n, err)
+	return x.send(ctx, digest)
+}
+
+func (x *exporter) send(ctx context.Context, digest cache.Digest) error {
+	blob, err := x.s.opts.Store.Open(ctx, digest)
+	if err != nil {
+		return err
+	}
+	n := blob.Size()
+	blob.Close()
+	return x.sent(n, cache.CopyBlob(ctx, x.to, x.s.opts.Store, digest))
 }
 
 // blobOf exports the bytes of a layer, which may have to be fetched or made.
@@ -436,9 +442,8 @@ func (x *exporter) blobOf(ctx context.Context, digest cache.Digest) error {
 	if err != nil {
 		return err
 	}
-	defer rc.Close()
-	n, err := writeBlob(ctx, x.to, rc, digest)
-	return x.sent(n, err)
+	rc.Close()
+	return x.send(ctx, digest)
 }
 
 func (x *exporter) sent(n int64, err error) error {

@@ -26,12 +26,17 @@ func (o Options) compressor() compress.Options {
 // layerImage returns a record's layer as a lazy v1.Layer, whose bytes are verified
 // when they are read. It can be read as long as the session is open.
 func (s *session) layerImage(r *layerRecord) v1.Layer {
+	var from []string
+	if r.Imported {
+		from = s.repositories()
+	}
 	return image.NewLayer(image.LayerInfo{
-		Digest:      v1.Hash{Algorithm: "sha256", Hex: r.Digest.Hex()},
-		DiffID:      v1.Hash{Algorithm: "sha256", Hex: r.DiffID.Hex()},
-		Size:        r.Size,
-		MediaType:   s.opts.Compression.Format.MediaType(),
-		OpenContext: func(ctx context.Context) (io.ReadCloser, error) { return s.openLayer(ctx, nil, r.Digest) },
+		Repositories: from,
+		Digest:       v1.Hash{Algorithm: "sha256", Hex: r.Digest.Hex()},
+		DiffID:       v1.Hash{Algorithm: "sha256", Hex: r.DiffID.Hex()},
+		Size:         r.Size,
+		MediaType:    s.opts.Compression.Format.MediaType(),
+		OpenContext:  func(ctx context.Context) (io.ReadCloser, error) { return s.openLayer(ctx, nil, r.Digest) },
 	})
 }
 
@@ -43,6 +48,7 @@ type maker func(ctx context.Context, d *demand, want cache.Digest) (layerRecord,
 type lostLayer struct {
 	make     maker
 	imported bool
+	making   bool // now, or in vain
 }
 
 // makeLater remembers how the bytes of a layer can be had that the cache has not got.
@@ -53,5 +59,5 @@ func (s *session) makeLater(l *layerRecord, m maker) {
 	if s.lost == nil {
 		s.lost = map[cache.Digest]lostLayer{}
 	}
-	s.lost[l.Digest] = lostLayer{m, l.Imported}
+	s.lost[l.Digest] = lostLayer{make: m, imported: l.Imported}
 }

@@ -110,12 +110,26 @@ func (s *session) bring(ctx context.Context, d *demand, digest cache.Digest) err
 	if !ok {
 		return s.loses(digest, cache.ErrNotFound)
 	}
+	s.lostMu.Lock()
+	s.lost[digest] = lostLayer{again.make, again.imported, true}
+	s.lostMu.Unlock()
 	_, err := again.make(ctx, d, digest)
 	if corrupt, ok := errors.AsType[*cache.CorruptError](err); ok {
 		s.distrust.blob(digest)
 		return fmt.Errorf("the cache had lost it, and made again it is %s; build with NoCache: %w", corrupt.Got, err)
 	}
 	return err
+}
+
+// openFiles opens the blob of a layer for the files in it. While it is made out of just these files they are nowhere.
+func (s *session) openFiles(ctx context.Context, d *demand, digest cache.Digest) (io.ReadCloser, error) {
+	s.lostMu.Lock()
+	making := s.lost[digest].making
+	s.lostMu.Unlock()
+	if making {
+		return nil, s.loses(digest, cache.ErrNotFound)
+	}
+	return s.openLayer(ctx, d, digest)
 }
 
 // maxLayer bounds a layer that is fetched, in bytes.

@@ -117,35 +117,40 @@ func (s *session) fetch(ctx context.Context, from *remote, digest cache.Digest, 
 	if digest.IsZero() || s.holds(ctx, digest) {
 		return true
 	}
-	_, err := copyBlob(ctx, from.store, s.opts.Store, digest, limit)
+	err := copyBlob(ctx, from.store, s.opts.Store, digest, limit)
 	if err != nil {
 		_ = s.unanswered(ctx, from, err)
 	}
 	return err == nil
 }
 
-// copyBlob copies a blob of at most limit bytes and returns its size. Nothing is written unless the bytes have the digest.
-func copyBlob(ctx context.Context, from, to cache.Store, digest cache.Digest, limit int64) (int64, error) {
-	rc, size, err := cache.NewReader(ctx, from, digest)
+// copyBlob copies a blob of at most limit bytes. Nothing is written unless the bytes have the digest.
+func copyBlob(ctx context.Context, from, to cache.Store, digest cache.Digest, limit int64) error {
+	blob, err := from.Open(ctx, digest)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer rc.Close()
-	if size > limit {
-		return 0, fmt.Errorf("%w: %d bytes, the limit here is %d", cache.ErrTooLarge, size, limit)
+	defer blob.Close()
+	if n := blob.Size(); n > limit {
+		return fmt.Errorf("%w: %d bytes, the limit here is %d", cache.ErrTooLarge, n, limit)
 	}
-	return writeBlob(ctx, to, rc, digest)
-}
-
-func writeBlob(ctx context.Context, to cache.Store, r io.Reader, digest cache.Digest) (int64, error) {
+	var r io.Reader = &contextReader{ctx, io.NewSectionReader(blob, 0, blob.Size())}
+	if far, ok := blob.(cache.Fetcher); ok {
+		arriving, err := far.Stream(ctx)
+		if err != nil {
+			return err
+		}
+		defer arriving.Close()
+		r = io.LimitReader(arriving, blob.Size()+1)
+	}
 	w, err := to.Create(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer w.Discard()
-	n, err := io.Copy(w, r)
-	if err == nil {
-		_, err = w.Commit(ctx, digest)
+	if _, err := io.Copy(w, r); err != nil {
+		return err
 	}
-	return n, err
+	_, err = w.Commit(ctx, digest)
+	return err
 }

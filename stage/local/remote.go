@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,20 +27,9 @@ type remote struct {
 func newRemotes(from []cache.Store) []*remote {
 	var list []*remote
 	for _, store := range from {
-		list = append(list, &remote{store: store, name: storeName(store)})
+		list = append(list, &remote{store: store, name: cache.Name(store)})
 	}
 	return list
-}
-
-// storeName is what messages call a store: what its String method says, or where or what it is.
-func storeName(s cache.Store) string {
-	if named, ok := s.(fmt.Stringer); ok {
-		return named.String()
-	}
-	if dir, ok := cache.Dir(s); ok {
-		return "cache in " + filepath.Dir(dir)
-	}
-	return fmt.Sprintf("cache %T", s)
 }
 
 // distrust is what turned out to be missing or wrong of what other machines' caches gave. It lasts as long as
@@ -157,6 +145,16 @@ func (s *session) unanswered(ctx context.Context, from *remote, err error) error
 		s.emit(stage.Notice{Text: fmt.Sprintf("%s: %v; the build goes on without it", from.name, err)})
 	}
 	return nil
+}
+
+// repositories are those of registries that the remotes are in.
+func (s *session) repositories() (list []string) {
+	for from := range s.remotes() {
+		if r, ok := from.store.(interface{ Repository() string }); ok && r.Repository() != "" {
+			list = append(list, r.Repository())
+		}
+	}
+	return list
 }
 
 // remotes are those that answer.

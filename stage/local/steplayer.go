@@ -69,7 +69,7 @@ func (s *session) stepDir(ctx context.Context, d *demand, step *stage.Step, o *o
 
 // unpackStep decompresses the layer of a step. What is wrong with the layer is its loss.
 func (s *session) unpackStep(ctx context.Context, d *demand, l *layerRecord) (*plainTar, error) {
-	compressed, err := s.openLayer(ctx, d, l.Digest)
+	compressed, err := s.openFiles(ctx, d, l.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (s *session) inLayer(ctx context.Context, d *demand, step *stage.Step, o *o
 	if o.Layer == nil {
 		return nil, nil
 	}
-	compressed, err := s.openLayer(ctx, d, o.Layer.Digest) // from wherever it is
+	compressed, err := s.openFiles(ctx, d, o.Layer.Digest) // from wherever it is
 	if err != nil {
 		return nil, err
 	}
