@@ -35,6 +35,7 @@ type order struct {
 	KillAt  int    // the event of all builds at which it kills itself, from 1; 0 for never
 	Effects string // the file that is told of what is executed; empty for none
 	Timeout time.Duration
+	Threads int // GOMAXPROCS; 0 for the default
 }
 
 // answer is what a child says of each build, as a line of JSON.
@@ -168,6 +169,9 @@ func (o *order) command(t testing.TB, wrap ...string) *exec.Cmd {
 	args := append(wrap, exe)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), orderEnv+"="+string(text), "TMPDIR="+o.World.in("tmp"))
+	if o.Threads > 0 {
+		cmd.Env = append(cmd.Env, fmt.Sprint("GOMAXPROCS=", o.Threads))
+	}
 	return cmd
 }
 

@@ -20,7 +20,7 @@ func TestUndisturbed(t *testing.T) {
 		w.wantNoProcess(t)
 		w.wantNoMount(t)
 		w.wantEmptyTemp(t)
-		wantTidy(t, o.Cache)
+		w.wantTidy(t, o.Cache)
 		for _, a := range got {
 			t.Logf("%-10s ran %2d, %4d events, %v", a.wanted, a.Ran, a.Events, a.Took)
 		}

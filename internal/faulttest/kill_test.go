@@ -175,6 +175,6 @@ func (l *life) check(t *testing.T, builds []wanted) {
 	got, err := o.run(t)
 	l.want(t, o, got, err)
 	l.wantNoProcess(t)
-	wantTidy(t, l.cache)
+	l.wantTidy(t, l.cache)
 	l.wantEmptyTemp(t)
 }

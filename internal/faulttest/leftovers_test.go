@@ -5,6 +5,7 @@ package faulttest_test
 import (
 	"bytes"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -108,9 +109,17 @@ var kept = regexp.MustCompile(`^(` + strings.Join([]string{
 	`journal/.*`,
 }, "|") + `)$`)
 
-// wantTidy wants no file in a cache directory that belongs to a build which is over.
-func wantTidy(t *testing.T, cache string) {
+// wantTidy wants no file in a cache directory that belongs to a build which is over, once the next one has had something to do: one
+// that finds everything writes nothing, and removes nothing either.
+func (w *world) wantTidy(t *testing.T, cache string) {
 	t.Helper()
+	if len(untidy(t, cache)) == 0 {
+		return
+	}
+	o := &order{World: w, Cache: cache, Builds: []wanted{{"tidy", rand.IntN(1 << 30)}}}
+	if got, err := o.run(t); err != nil {
+		t.Errorf("%v %+v", err, got)
+	}
 	for _, name := range untidy(t, cache) {
 		t.Errorf("left in the cache: %s", name)
 	}
