@@ -118,7 +118,7 @@ func (w *world) eachCall(t *testing.T, r *rand.Rand, names []string, fault func(
 	}
 	g := graphs[r.IntN(len(graphs))]
 	counts := w.countCalls(t, g, names)
-	for used := slices.Sorted(maps.Keys(counts)); budget(began, 15*time.Second); {
+	for used := slices.Sorted(maps.Keys(counts)); budget(t, began); {
 		name := used[r.IntN(len(used))]
 		one(g, name, 1+int(math.Pow(r.Float64(), 2)*float64(counts[name])), r.IntN(3) == 0)
 	}

@@ -35,7 +35,8 @@ type order struct {
 	KillAt  int    // the event of all builds at which it kills itself, from 1; 0 for never
 	Effects string // the file that is told of what is executed; empty for none
 	Timeout time.Duration
-	Threads int // GOMAXPROCS; 0 for the default
+	Threads int   // GOMAXPROCS; 0 for the default
+	Disk    *disk // what is wrong with the disk of the cache; nil for nothing
 }
 
 // answer is what a child says of each build, as a line of JSON.
@@ -56,9 +57,21 @@ func (o *order) carryOut() int {
 	if o.Effects != "" {
 		b.effect = appendTo(o.Effects)
 	}
+	if o.Disk != nil {
+		if err := o.Disk.spoil(o.Cache); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	events, failed := 0, 0
 	out := json.NewEncoder(os.Stdout)
-	for _, n := range o.Builds {
+	for i, n := range o.Builds {
+		if o.Disk != nil && i == o.Disk.Until {
+			if err := o.Disk.mend(o.Cache); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+		}
 		began, before := time.Now(), events
 		a := answer{wanted: n}
 		var err error
@@ -171,6 +184,9 @@ func (o *order) command(t testing.TB, wrap ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), orderEnv+"="+string(text), "TMPDIR="+o.World.in("tmp"))
 	if o.Threads > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprint("GOMAXPROCS=", o.Threads))
+	}
+	if o.Disk != nil && os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // what it mounts ends with it
 	}
 	return cmd
 }

@@ -108,7 +108,7 @@ func TestDamage(t *testing.T) {
 			v.all(r)
 		}
 	}
-	for !*soak && !t.Failed() && budget(began, 20*time.Second) {
+	for !*soak && budget(t, began) {
 		for k := range kinds {
 			victims[r.IntN(len(victims))].one(r, k)
 		}

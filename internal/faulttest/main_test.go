@@ -17,6 +17,7 @@ import (
 var (
 	soak    = flag.Bool("soak", false, "all moments, sites and regions, for hours, instead of a sample")
 	seed    = flag.Uint64("seed", 0, "begin here with what is left to chance; 0 takes another one each time")
+	each    = flag.Duration("for", 5*time.Second, "how long a test goes on with more samples, without -soak; with -short a third of it")
 	moments = flag.Int("moments", 1000, "with -soak: how many builds TestKilled kills")
 )
 
@@ -53,4 +54,11 @@ func chance(t *testing.T) *rand.Rand {
 
 // budget reports, in the short form, whether a test that began a while ago may go on with more samples; the long form
 // goes on to its end.
-func budget(began time.Time, short time.Duration) bool { return *soak || time.Since(began) < short }
+func budget(t *testing.T, began time.Time) bool {
+	t.Helper()
+	short := *each
+	if testing.Short() {
+		short /= 3
+	}
+	return !t.Failed() && (*soak || time.Since(began) < short)
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const fileCalls = "rename,renameat,renameat2,link,linkat,fsync,fdatasync,syncfs"
@@ -20,14 +21,14 @@ var (
 	digests    = regexp.MustCompile(`[0-9a-f]{64}`)
 )
 
-// disk is what of a cache has reached the disk, by the system calls that builds made: the recording file system.
-type disk struct {
+// recorder is what of a cache has reached the disk, by the system calls that builds made: the recording file system.
+type recorder struct {
 	cache string
 	calls []call
 }
 
 // early returns the records that could be seen before what they name was on the disk: its bytes, and its name.
-func (d *disk) early(blobs map[string]bool) (list []string, records int) {
+func (d *recorder) early(blobs map[string]bool) (list []string, records int) {
 	for i, c := range d.calls {
 		to, ok := d.renamed(c)
 		if !ok || !strings.HasPrefix(to, "records/") {
@@ -50,7 +51,7 @@ func (d *disk) early(blobs map[string]bool) (list []string, records int) {
 }
 
 // renamed returns where in the cache a call has put a file.
-func (d *disk) renamed(c call) (to string, ok bool) {
+func (d *recorder) renamed(c call) (to string, ok bool) {
 	if !c.OK || !strings.HasPrefix(c.Name, "rename") && !strings.HasPrefix(c.Name, "link") {
 		return "", false
 	}
@@ -61,13 +62,13 @@ func (d *disk) renamed(c call) (to string, ok bool) {
 	return strings.CutPrefix(m[2], d.cache+"/")
 }
 
-func (d *disk) again(i int, name string) bool {
+func (d *recorder) again(i int, name string) bool {
 	return slices.ContainsFunc(d.calls[i+1:], func(c call) bool { to, ok := d.renamed(c); return ok && to == name })
 }
 
 // missing says what of a blob was not on the disk when a record was renamed into place; empty when all was. A blob that no traced call made is
 // older than the trace.
-func (d *disk) missing(record call, blob string) string {
+func (d *recorder) missing(record call, blob string) string {
 	name := filepath.Join("blobs/sha256", blob[:2], blob)
 	made := -1
 	temp := ""
@@ -91,7 +92,7 @@ func (d *disk) missing(record call, blob string) string {
 }
 
 // synced reports whether a file or directory was synced between two lines of the trace.
-func (d *disk) synced(from, to int, path string) bool {
+func (d *recorder) synced(from, to int, path string) bool {
 	return slices.ContainsFunc(d.calls, func(c call) bool {
 		if !c.OK || c.Begin < from || c.End >= to {
 			return false
@@ -108,8 +109,9 @@ func (d *disk) synced(from, to int, path string) bool {
 func TestSyncOrder(t *testing.T) {
 	needsStrace(t)
 	w, r := newWorld(t), chance(t)
-	records := 0
-	for _, g := range w.graphs() {
+	began, records, names := time.Now(), 0, w.graphs()
+	r.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+	for _, g := range names {
 		cache := w.in("cache-" + g)
 		for v := range variants {
 			records += w.syncOrder(t, cache, []wanted{{g, v}})
@@ -117,7 +119,7 @@ func TestSyncOrder(t *testing.T) {
 			evict(t, cache, r, "blobs", 0.3)
 		}
 		records += w.syncOrder(t, cache, []wanted{{g, 0}, {g, 1}})
-		if testing.Short() {
+		if !budget(t, began) {
 			break
 		}
 	}
@@ -130,7 +132,7 @@ func (w *world) syncOrder(t *testing.T, cache string, builds []wanted) int {
 	o := &order{World: w, Cache: cache, Builds: builds}
 	calls, got, err := o.traced(t, supported()(fileCalls))
 	w.want(t, o, got, err)
-	d := &disk{cache: cache, calls: calls}
+	d := &recorder{cache: cache, calls: calls}
 	blobs := map[string]bool{}
 	files, _ := filepath.Glob(filepath.Join(cache, "blobs/sha256/*/*"))
 	for _, f := range files {
