@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -126,7 +128,10 @@ func (s *session) prepare(ctx context.Context) error {
 		return fmt.Errorf("local: the graph has unresolved base images; compile it with Options.Resolver")
 	}
 	lease, err := cache.Lease(ctx, s.opts.Store)
-	if err != nil {
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		// What it has can be used all the same, as long as nobody removes it.
+		s.emit(stage.Notice{Text: fmt.Sprintf("the cache is only read: %v", err)})
+	} else if err != nil {
 		return fmt.Errorf("local: %w", err)
 	}
 	s.lease = lease
