@@ -1,7 +1,7 @@
 # Everything here is also what .ci/run does; see that script for the order and the
 # machine that it needs.
 
-.PHONY: test quickstart lint race cross api bench interop ci
+.PHONY: test quickstart lint race cross api bench interop soak ci
 
 test:
 	go test ./...
@@ -31,6 +31,11 @@ bench:
 # Docker, Podman, containerd, skopeo, umoci and Debian's registry read what we write. Root; installs Debian packages.
 interop:
 	.ci/interop
+
+# Builds that are killed, damaged, starved of room: what go test samples, in full. For hours; Linux, all of it only as root with strace.
+# SOAK names a test, SEED what a failure logged.
+soak:
+	go test ./internal/faulttest -count 1 -timeout 24h -v -soak -run '$(or $(SOAK),.)' -seed $(or $(SEED),0)
 
 # stagewright and BuildKit side by side; see internal/bench/README.md.
 bench-compare:

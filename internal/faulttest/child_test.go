@@ -21,6 +21,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/sandbox"
@@ -37,6 +38,8 @@ type order struct {
 	Timeout time.Duration
 	Threads int   // GOMAXPROCS; 0 for the default
 	Disk    *disk // what is wrong with the disk of the cache; nil for nothing
+	// Collect is what it collects by instead of building: over and over until its standard input ends.
+	Collect *cache.Policy
 }
 
 // answer is what a child says of each build, as a line of JSON.
@@ -47,6 +50,8 @@ type answer struct {
 	Ran    int
 	Events int
 	Took   time.Duration
+	// Removed is how many entries a collection has removed.
+	Removed int
 }
 
 // carryOut does what the order says, and returns the exit status.
@@ -56,6 +61,9 @@ func (o *order) carryOut() int {
 	b := &bench{world: o.World, ctx: ctx}
 	if o.Effects != "" {
 		b.effect = appendTo(o.Effects)
+	}
+	if o.Collect != nil {
+		return o.collect(ctx)
 	}
 	if o.Disk != nil {
 		if err := o.Disk.spoil(o.Cache); err != nil {
@@ -88,6 +96,42 @@ func (o *order) carryOut() int {
 	}
 	return failed
 }
+
+// collect collects, and says what it has removed.
+func (o *order) collect(ctx context.Context) int {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	for out := json.NewEncoder(os.Stdout); ; {
+		removed, err := collectOnce(ctx, o.Cache, *o.Collect)
+		a := answer{Removed: removed}
+		if err != nil {
+			a.Err = err.Error()
+		}
+		_ = out.Encode(a)
+		if err != nil {
+			return 1
+		}
+		time.Sleep(time.Millisecond) // others have something to do, too
+	}
+}
+
+// collectOnce opens the store, collects and closes it.
+func collectOnce(ctx context.Context, dir string, p cache.Policy) (removed int, err error) {
+	d, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	if err != nil {
+		return 0, err
+	}
+	c, err := d.Collect(ctx, p, areas(d)...)
+	if c != nil {
+		removed = len(c.Removed)
+	}
+	return removed, errors.Join(err, d.Close())
+}
+
+// areas are what builds keep in a cache beside records and blobs.
+func areas(cache.Store) []cache.Area { return nil }
 
 // build builds, reads all bytes of the image, and closes what it opened.
 func (b *bench) build(dir string, n wanted, progress func(stage.Event)) (digest string, ran int, err error) {

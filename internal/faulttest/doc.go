@@ -3,7 +3,7 @@
 // undisturbed cache, needs no repair, and leaves no process, mount or temporary file behind.
 //
 //	go test ./internal/faulttest         a sample of each, some seconds for each test
-//	make soak                            all of it, for hours
+//	make soak                            all of it, for hours; make soak SOAK=TestKilled one of them
 //	go test ./internal/faulttest -seed N the sample that a failure named
 //
 // What builds, and is killed, is the test binary itself, which main_test.go runs again as a child. What of the whole a test takes is

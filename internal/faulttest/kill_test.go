@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stagewright/stagewright/cache"
 )
 
 // life is a cache directory that builds are killed in, until it is replaced.
@@ -21,7 +23,7 @@ type life struct {
 	cache string
 	warm  bool
 	took  [2]map[string]time.Duration // of each graph: how long its process lives, cold and warm
-	kills struct{ Cold, Warm, ByEvent, ByClock, Late int }
+	kills struct{ Cold, Warm, ByEvent, ByClock, Late, Collecting int }
 }
 
 // A building process is killed at any moment of its life, over and over in one cache and beside others: what builds next builds as if
@@ -126,13 +128,17 @@ func (l *life) kill(t *testing.T, r *rand.Rand, n wanted) int {
 		moment = time.Duration(r.Float64() * 1.1 * float64(l.took[l.temperature()][n.Graph]))
 	}
 	beside := make(chan func(), 1)
-	if r.IntN(4) == 0 {
+	switch r.IntN(8) {
+	case 0:
+		stop := l.collectBeside(t, r)
+		beside <- func() { stop(t); l.kills.Collecting++ }
+	case 1, 2:
 		other := &order{World: l.world, Cache: l.cache, Builds: []wanted{{n.Graph, r.IntN(variants)}}}
 		go func() {
 			got, err := other.run(t)
 			beside <- func() { l.want(t, other, got, err) }
 		}()
-	} else {
+	default:
 		beside <- func() {}
 	}
 	cmd := o.command(t)
@@ -164,6 +170,17 @@ func (l *life) kill(t *testing.T, r *rand.Rand, n wanted) int {
 	}
 	l.want(t, o, answers(out.Bytes()), err)
 	return 0
+}
+
+// collectBeside begins to collect, and returns a function that kills the collector.
+func (w *life) collectBeside(t *testing.T, r *rand.Rand) (kill func(*testing.T)) {
+	t.Helper()
+	p := []cache.Policy{{All: true}, {MaxBytes: 1 << 20}, {MaxAge: time.Millisecond}}[r.IntN(3)]
+	c := startCollector(t, w.world, w.cache, p)
+	return func(t *testing.T) {
+		_ = c.cmd.Process.Kill()
+		c.wait(t)
+	}
 }
 
 // check builds in the cache and looks for what the dead have left.

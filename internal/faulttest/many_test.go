@@ -3,13 +3,18 @@
 package faulttest_test
 
 import (
-	"fmt"
+	"bytes"
+	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
 )
 
 // crowd is several processes that build in one cache, each its own choice of the same images.
@@ -93,11 +98,54 @@ func (c *crowd) distinct(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(count))
 }
 
-// Processes that build overlapping graphs in one cache execute each distinct step once between them.
+// collector is a process that collects over and over.
+type collector struct {
+	cmd       *exec.Cmd
+	in        io.Closer
+	out, errs bytes.Buffer
+}
+
+func startCollector(t *testing.T, w *world, dir string, p cache.Policy) *collector {
+	t.Helper()
+	o := &order{World: w, Cache: dir, Collect: &p, Timeout: 10 * time.Hour}
+	c := &collector{cmd: o.command(t)}
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
+	in, err := c.cmd.StdinPipe()
+	if err == nil {
+		c.in, err = in, c.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// wait ends it, and returns how often it collected, and how many entries it removed.
+func (c *collector) wait(t *testing.T) (collections, removed int) {
+	t.Helper()
+	c.in.Close()
+	_ = c.cmd.Wait() // it may have been killed
+	for _, a := range answers(c.out.Bytes()) {
+		if a.Err != "" {
+			t.Errorf("collecting: %s", a.Err)
+		}
+		collections++
+		removed += a.Removed
+	}
+	if c.errs.Len() > 0 {
+		t.Errorf("the collector wrote\n%s", c.errs.String())
+	}
+	return collections, removed
+}
+
+// Processes that build overlapping graphs in one cache execute each distinct step once between them, while another collects by a
+// policy that keeps what they use.
 func TestCrowd(t *testing.T) {
 	w := newWorld(t)
 	c := newCrowd(t, w)
+	gc := startCollector(t, w, c.cache, cache.Policy{MaxAge: time.Hour, MaxBytes: 1 << 40, MinFree: 1})
 	c.build(t)
+	collections, removed := gc.wait(t)
 	count := c.executed(t)
 	for what, n := range count {
 		if n != 1 {
@@ -107,11 +155,39 @@ func TestCrowd(t *testing.T) {
 	if want := c.distinct(t); !slices.Equal(slices.Sorted(maps.Keys(count)), want) {
 		t.Errorf("executed %d distinct steps; one process alone executes %d", len(count), len(want))
 	}
-	t.Logf("%d processes, %d builds each, %d distinct steps executed", len(c.orders), len(c.orders[0].Builds), len(count))
-	w.wantNoProcess(t)
-	w.wantNoMount(t)
-	w.wantEmptyTemp(t)
-	w.wantTidy(t, c.cache)
+	if removed != 0 {
+		t.Errorf("%d entries were removed; the policy keeps all", removed)
+	}
+	t.Logf("%d processes, %d builds each, %d distinct steps executed, %d collections", len(c.orders), len(c.orders[0].Builds), len(count), collections)
+	c.wantNothingLeft(t)
 }
 
-var _ = fmt.Sprint
+// The same by a policy that evicts what no build is about to use: what is executed more than once is what was evicted.
+func TestCrowdEvicted(t *testing.T) {
+	w := newWorld(t)
+	c := newCrowd(t, w)
+	gc := startCollector(t, w, c.cache, cache.Policy{All: true})
+	c.build(t)
+	collections, removed := gc.wait(t)
+	count, executed := c.executed(t), 0
+	for _, n := range count {
+		executed += n
+	}
+	if want := c.distinct(t); !slices.Equal(slices.Sorted(maps.Keys(count)), want) {
+		t.Errorf("executed %d distinct steps; one process alone executes %d", len(count), len(want))
+	}
+	if executed > len(count)+removed {
+		t.Errorf("%d steps were executed, %d of them distinct, and %d entries evicted", executed, len(count), removed)
+	}
+	t.Logf("%d processes, %d builds each, %d steps executed, %d of them distinct, %d entries evicted in %d collections",
+		len(c.orders), len(c.orders[0].Builds), executed, len(count), removed, collections)
+	c.wantNothingLeft(t)
+}
+
+func (c *crowd) wantNothingLeft(t *testing.T) {
+	t.Helper()
+	c.wantNoProcess(t)
+	c.wantNoMount(t)
+	c.wantEmptyTemp(t)
+	c.wantTidy(t, c.cache)
+}
