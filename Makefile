@@ -33,9 +33,9 @@ interop:
 	.ci/interop
 
 # Builds that are killed, damaged, starved of room: what go test samples, in full. For hours; Linux, all of it only as root with strace.
-# SOAK names a test, SEED what a failure logged.
+# SOAK names a test or a part (TestFaults/Damage), SEED what a failure logged.
 soak:
-	go test ./internal/faulttest -count 1 -timeout 24h -v -soak -run '$(or $(SOAK),.)' -seed $(or $(SEED),0)
+	go test ./internal/faulttest -count 1 -timeout 24h -v -soak -run "$(or $(SOAK),.)" -seed $(or $(SEED),0)
 
 # stagewright and BuildKit side by side; see internal/bench/README.md.
 bench-compare:

@@ -47,17 +47,17 @@ var failing = map[string][]string{
 }
 
 // A build is killed as it is about to make its n-th system call of a kind, for every kind and n; the next one is as good as ever.
-func TestKilledAtCall(t *testing.T) {
+func testKilledAtCall(t *testing.T, w *world) {
 	needsStrace(t)
-	w, r := newWorld(t), chance(t)
+	r := chance(t)
 	names := strings.Split(supported()(changing), ",")
 	w.eachCall(t, r, names, func(string) string { return "signal=KILL" }, func(*testing.T, string, []answer, error) {})
 }
 
 // A system call fails, once or from then on: the build works all the same or says why not, and the next one is as good as ever.
-func TestFailingCall(t *testing.T) {
+func testFailingCall(t *testing.T, w *world) {
 	needsStrace(t)
-	w, r := newWorld(t), chance(t)
+	r := chance(t)
 	names := strings.Split(supported()(strings.Join(slices.Sorted(maps.Keys(failing)), ",")), ",")
 	fault := func(name string) string { e := failing[name]; return "error=" + e[r.IntN(len(e))] }
 	w.eachCall(t, r, names, fault, func(t *testing.T, what string, got []answer, err error) {

@@ -24,6 +24,7 @@ import (
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
 	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 )
@@ -123,15 +124,12 @@ func collectOnce(ctx context.Context, dir string, p cache.Policy) (removed int, 
 	if err != nil {
 		return 0, err
 	}
-	c, err := d.Collect(ctx, p, areas(d)...)
+	c, err := d.Collect(ctx, p, local.Areas(d)...)
 	if c != nil {
 		removed = len(c.Removed)
 	}
 	return removed, errors.Join(err, d.Close())
 }
-
-// areas are what builds keep in a cache beside records and blobs.
-func areas(cache.Store) []cache.Area { return nil }
 
 // build builds, reads all bytes of the image, and closes what it opened.
 func (b *bench) build(dir string, n wanted, progress func(stage.Event)) (digest string, ran int, err error) {

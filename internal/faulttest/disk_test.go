@@ -98,11 +98,11 @@ type verdicts map[string]int
 
 // The disk of the cache is full, after every so many bytes or files: a build says so or works all the same, and with room again everything is
 // as it should be.
-func TestDiskFull(t *testing.T) {
+func testDiskFull(t *testing.T, w *world) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounting a small tmpfs needs root; TestFileTooLarge does the like without")
+		t.Skip("mounting a small tmpfs needs root; FileTooLarge does the like without")
 	}
-	w, r := newWorld(t), chance(t)
+	r := chance(t)
 	began, said := time.Now(), verdicts{}
 	one := func(g string, bytes, inodes int64) {
 		got := w.spoiled(t, g, disk{Bytes: bytes, Inodes: inodes}, w.in("small"))
@@ -131,8 +131,8 @@ func TestDiskFull(t *testing.T) {
 }
 
 // No file can grow beyond a length, which an ordinary user can have, too.
-func TestFileTooLarge(t *testing.T) {
-	w, r := newWorld(t), chance(t)
+func testFileTooLarge(t *testing.T, w *world) {
+	r := chance(t)
 	began, said := time.Now(), verdicts{}
 	names := w.graphs()
 	for i := 0; budget(t, began); i++ {
@@ -155,11 +155,11 @@ func TestFileTooLarge(t *testing.T) {
 }
 
 // A cache that cannot be written serves what it has.
-func TestReadOnlyCache(t *testing.T) {
+func testReadOnlyCache(t *testing.T, w *world) {
 	if os.Geteuid() != 0 {
 		t.Skip("a read-only mount needs root")
 	}
-	w, r := newWorld(t), chance(t)
+	r := chance(t)
 	for _, g := range w.graphs() {
 		cache := w.in("cache-" + g)
 		o := &order{World: w, Cache: cache, Builds: []wanted{{g, 0}, {g, 1}}}
@@ -178,9 +178,10 @@ func TestReadOnlyCache(t *testing.T) {
 }
 
 // The clock was set back: everything in the cache, and in the context, is of the future.
-func TestClockSetBack(t *testing.T) {
-	w, r := newWorld(t), chance(t)
+func testClockSetBack(t *testing.T, w *world) {
+	r := chance(t)
 	cache := w.in("cache")
+	t.Cleanup(func() { age(t, r, filepath.Join(w.Files, "context"), -time.Hour) })
 	o := &order{World: w, Cache: cache}
 	for _, g := range w.graphs() {
 		o.Builds = append(o.Builds, wanted{g, 0}, wanted{g, 1})
@@ -189,7 +190,7 @@ func TestClockSetBack(t *testing.T) {
 	w.want(t, o, got, err)
 	for _, ahead := range []time.Duration{time.Minute, 24 * time.Hour, 20 * 365 * 24 * time.Hour} {
 		age(t, r, cache, ahead)
-		age(t, r, filepath.Join(w.Dir, "context"), ahead)
+		age(t, r, filepath.Join(w.Files, "context"), ahead)
 		got, err := o.run(t)
 		w.want(t, o, got, err)
 		evict(t, cache, r, "records", 0.3)

@@ -2,8 +2,8 @@
 // hold the cache to its promise. What it has is right or it is not there: every build afterwards yields the digest of a build in an
 // undisturbed cache, needs no repair, and leaves no process, mount or temporary file behind.
 //
-//	go test ./internal/faulttest         a sample of each, some seconds for each test
-//	make soak                            all of it, for hours; make soak SOAK=TestKilled one of them
+//	go test ./internal/faulttest         a sample of each, some seconds for each part
+//	make soak                            all of it, for hours; make soak SOAK=TestFaults/Damage one part
 //	go test ./internal/faulttest -seed N the sample that a failure named
 //
 // What builds, and is killed, is the test binary itself, which main_test.go runs again as a child. What of the whole a test takes is

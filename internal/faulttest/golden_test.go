@@ -6,8 +6,7 @@ import "testing"
 
 // The controls of everything else: undisturbed, each graph has the same digest in a cache of its own and in one that has all
 // others, runs something the first time and nothing the second, and leaves nothing.
-func TestUndisturbed(t *testing.T) {
-	w := newWorld(t)
+func testUndisturbed(t *testing.T, w *world) {
 	o := &order{World: w, Cache: w.in("cache")}
 	for _, g := range w.graphs() {
 		for v := range 2 {

@@ -84,7 +84,7 @@ type bench struct {
 
 // find returns the stage and the options of what is wanted.
 func (b *bench) find(n wanted) (stage.Stage, stagewright.Options, error) {
-	o := stagewright.Options{Context: stagewright.Dir(filepath.Join(b.Dir, "context"))}
+	o := stagewright.Options{Context: stagewright.Dir(filepath.Join(b.Files, "context"))}
 	for _, g := range graphs {
 		if g.name == n.Graph {
 			if g.options != nil {

@@ -28,8 +28,8 @@ type life struct {
 
 // A building process is killed at any moment of its life, over and over in one cache and beside others: what builds next builds as if
 // nothing had been, and afterwards nothing is left of the dead.
-func TestKilled(t *testing.T) {
-	w, r := newWorld(t), chance(t)
+func testKilled(t *testing.T, w *world) {
+	r := chance(t)
 	l := &life{world: w}
 	l.measure(t)
 	began, killed := time.Now(), 0

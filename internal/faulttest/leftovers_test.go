@@ -101,10 +101,10 @@ var kept = regexp.MustCompile(`^(` + strings.Join([]string{
 	`version|CACHEDIR\.TAG|lock`,
 	`blobs/sha256/[0-9a-f]{2}/[0-9a-f]{64}`,
 	`records/[0-9a-f]{2}/[0-9a-f]{64}`,
-	`private/snapshots/[^/]+/(locks|tmp/lock|layers/[0-9a-f]{64}/(manifest|fs(/.*)?))`,
+	`private/snapshots/[^/]+/(locks|gate|tmp/lock|layers/[0-9a-f]{64}/(manifest|fs(/.*)?))`,
 	`private/memo/[0-9a-f]{32}\.memo`,
 	`private/logs/[0-9a-f]{64}\.log`,
-	`private/mounts/[0-9]+/[0-9a-f]{64}/(make\.lock|id|[0-9]+\.lock|[0-9]+/.*)`,
+	`private/mounts/[0-9]+/[0-9a-f]{64}(\.used|/(make\.lock|id|[0-9]+\.lock|[0-9]+/.*))`,
 	`private/git/.*`,
 	`journal/.*`,
 }, "|") + `)$`)

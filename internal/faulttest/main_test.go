@@ -18,7 +18,7 @@ var (
 	soak    = flag.Bool("soak", false, "all moments, sites and regions, for hours, instead of a sample")
 	seed    = flag.Uint64("seed", 0, "begin here with what is left to chance; 0 takes another one each time")
 	each    = flag.Duration("for", 5*time.Second, "how long a test goes on with more samples, without -soak; with -short a third of it")
-	moments = flag.Int("moments", 1000, "with -soak: how many builds TestKilled kills")
+	moments = flag.Int("moments", 1000, "with -soak: how many builds the part Killed kills")
 )
 
 // orderEnv turns this binary into a child: its value is the order as JSON.

@@ -140,8 +140,7 @@ func (c *collector) wait(t *testing.T) (collections, removed int) {
 
 // Processes that build overlapping graphs in one cache execute each distinct step once between them, while another collects by a
 // policy that keeps what they use.
-func TestCrowd(t *testing.T) {
-	w := newWorld(t)
+func testCrowd(t *testing.T, w *world) {
 	c := newCrowd(t, w)
 	gc := startCollector(t, w, c.cache, cache.Policy{MaxAge: time.Hour, MaxBytes: 1 << 40, MinFree: 1})
 	c.build(t)
@@ -163,8 +162,7 @@ func TestCrowd(t *testing.T) {
 }
 
 // The same by a policy that evicts what no build is about to use: what is executed more than once is what was evicted.
-func TestCrowdEvicted(t *testing.T) {
-	w := newWorld(t)
+func testCrowdEvicted(t *testing.T, w *world) {
 	c := newCrowd(t, w)
 	gc := startCollector(t, w, c.cache, cache.Policy{All: true})
 	c.build(t)

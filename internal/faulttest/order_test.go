@@ -106,9 +106,9 @@ func (d *recorder) synced(from, to int, path string) bool {
 }
 
 // No record can be seen before the content that it names is on the disk, in any build: the first, one that finds a part, and two at once.
-func TestSyncOrder(t *testing.T) {
+func testSyncOrder(t *testing.T, w *world) {
 	needsStrace(t)
-	w, r := newWorld(t), chance(t)
+	r := chance(t)
 	began, records, names := time.Now(), 0, w.graphs()
 	r.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
 	for _, g := range names {

@@ -25,13 +25,19 @@ import (
 
 // world is what graphs are built from: files, a registry, a web server, a git repository. Children get it as JSON.
 type world struct {
-	Dir      string // with context/, git/ and whatever a test makes
+	Files    string // a directory with the context
+	Dir      string // where a test keeps what it makes, and what its children take for /tmp
 	Sandbox  bool   // Run steps work here
 	Registry string // host:port
 	Tar      string // URL of an archive
 	TarSum   string
 	Git      string // URL of a repository; empty without git
 
+	*shared
+}
+
+// shared is what the parts of a test have of a world together.
+type shared struct {
 	registry *stagetest.RegistryServer
 	spare    []int // processes that live as long as this one
 	mu       sync.Mutex
@@ -42,25 +48,9 @@ type world struct {
 // newWorld makes a world that lasts as long as the test. It is the same files each time, so that keys are, too.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	// Not t.TempDir, whose removal would fail the test for what a broken build left.
-	dir, err := os.MkdirTemp("", "faulttest-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("what is left is in %s", dir)
-			return
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{Dir: dir, golden: map[wanted]string{}, cold: map[string]time.Duration{}, registry: stagetest.Registry(t)}
-	w.Registry = w.registry.Host()
-	if err := os.Mkdir(w.in("tmp"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	w := &world{shared: &shared{golden: map[wanted]string{}, cold: map[string]time.Duration{}, registry: stagetest.Registry(t)}}
+	w = w.of(t)
+	w.Files, w.Registry = w.Dir, w.registry.Host()
 	w.writeContext(t)
 	w.serveTar(t)
 	w.serveGit(t)
@@ -74,6 +64,31 @@ func newWorld(t *testing.T) *world {
 	}
 	w.registry.Push("base:1", shell.File("/etc/base", "base\n").Mkdir("/srv").Env("BASE", "1"))
 	return w
+}
+
+// of returns the same world with a directory for a part of the test. What a part that fails has left stays there to be looked at.
+func (w *world) of(t *testing.T) *world {
+	t.Helper()
+	// Not t.TempDir, whose removal would fail the test for what a broken build left.
+	dir, err := os.MkdirTemp("", "faulttest-")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "tmp"), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what is left is in %s", dir)
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	part := *w
+	part.Dir = dir
+	return &part
 }
 
 // in returns a path below the world's directory, whose parent exists.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -29,11 +30,15 @@ const (
 )
 
 // Hold marks the directory, which need not exist yet, as used now, and keeps it from being removed until release. The directory above must
-// exist. It waits for a collector only, which has looked and removes in microseconds.
+// exist. It waits for a collector only, which has looked and removes in microseconds. On a file system that is only read, where no collector
+// removes anything either, it does nothing.
 func Hold(dir string) (release func(), err error) {
 	name := dir + usedSuffix
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, syscall.EROFS) {
+			return func() {}, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("marking a directory as used: %w", err)
 		}

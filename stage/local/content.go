@@ -169,7 +169,9 @@ func (s *session) inPack(ctx context.Context, pack cache.Digest, digest tree.Dig
 		return false
 	}
 	defer b.Close()
-	_, err = findPacked(b, digest)
+	if _, err = findPacked(b, digest); err != nil {
+		s.doubtPack(ctx, pack)
+	}
 	return err == nil
 }
 

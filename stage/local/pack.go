@@ -110,6 +110,7 @@ func (s *session) openPacked(ctx context.Context, pack cache.Digest, want tree.D
 	at, err := findPacked(blob, want)
 	if err != nil {
 		blob.Close()
+		s.doubtPack(ctx, pack)
 		return nil, fmt.Errorf("%w: %w", errMissing, err)
 	}
 	return &verifier{
@@ -127,19 +128,41 @@ func (s *session) openPacked(ctx context.Context, pack cache.Digest, want tree.D
 	}, nil
 }
 
+// doubtPack reads the whole of a pack that has not got what was looked for, once a session: bytes are verified as they are read, but
+// nothing says that an index is right. One that is damaged is dropped, and the next build makes it again.
+func (s *session) doubtPack(ctx context.Context, pack cache.Digest) {
+	if _, done := s.doubted.LoadOrStore(pack, true); done {
+		return
+	}
+	rc, _, err := cache.NewReader(ctx, s.opts.Store, pack)
+	if err != nil {
+		return
+	}
+	defer rc.Close()
+	_, _ = io.Copy(io.Discard, rc)
+}
+
+// packIndex returns where the index of a pack begins, and how many files are in it.
+func packIndex(b cache.Blob) (at, count int64, err error) {
+	var tail [packTail]byte
+	if n, err := b.ReadAt(tail[:], b.Size()-packTail); n < packTail {
+		return 0, 0, fmt.Errorf("a pack of %d bytes: %w", b.Size(), err)
+	}
+	n := binary.BigEndian.Uint64(tail[:])
+	if n > uint64(b.Size()-packTail)/packEntry {
+		return 0, 0, fmt.Errorf("a pack of %d bytes with %d files", b.Size(), n)
+	}
+	return b.Size() - packTail - int64(n)*packEntry, int64(n), nil
+}
+
 // findPacked looks a digest up in the index of a pack.
 func findPacked(b cache.Blob, want tree.Digest) (span, error) {
-	var tail [packTail]byte
-	if _, err := b.ReadAt(tail[:], b.Size()-packTail); err != nil && err != io.EOF {
+	end, count, err := packIndex(b)
+	if err != nil {
 		return span{}, err
 	}
-	count := binary.BigEndian.Uint64(tail[:])
-	if count > uint64(b.Size()-packTail)/packEntry {
-		return span{}, fmt.Errorf("a pack of %d bytes with %d files", b.Size(), count)
-	}
-	end := b.Size() - packTail - int64(count)*packEntry
 	var entry [packEntry]byte
-	for lo, hi := int64(0), int64(count); lo < hi; {
+	for lo, hi := int64(0), count; lo < hi; {
 		mid := (lo + hi) / 2
 		if _, err := b.ReadAt(entry[:], end+mid*packEntry); err != nil && err != io.EOF {
 			return span{}, err

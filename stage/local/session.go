@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
@@ -50,6 +48,8 @@ type session struct {
 	reports  map[int]stage.StepReport
 	made     []bool                         // of each step: its record was written
 	before   map[historyName][]historyEntry // of stages with such steps, as it was
+
+	doubted sync.Map // cache.Digest: packs that have been read as a whole
 
 	lostMu sync.Mutex
 	lost   map[cache.Digest]lostLayer // layers whose bytes the cache has not got
@@ -128,7 +128,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return fmt.Errorf("local: the graph has unresolved base images; compile it with Options.Resolver")
 	}
 	lease, err := cache.Lease(ctx, s.opts.Store)
-	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+	if onlyRead(err) {
 		// What it has can be used all the same, as long as nobody removes it.
 		s.emit(stage.Notice{Text: fmt.Sprintf("the cache is only read: %v", err)})
 	} else if err != nil {

@@ -3,9 +3,11 @@ package local
 import (
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/stagewright/stagewright/internal/keep"
 )
@@ -35,20 +37,37 @@ func (t *temporary) path() (string, error) {
 	if t.dir != "" {
 		return t.dir, nil
 	}
-	if err := os.MkdirAll(t.parent, 0o700); err != nil {
-		return "", err
+	dir, release, err := t.make()
+	if onlyRead(err) {
+		// What is temporary may lie elsewhere, so that a cache that is only read does what it can.
+		dir, err = os.MkdirTemp("", "stagewright-")
+		release = func() {}
 	}
-	dir := filepath.Join(t.parent, rand.Text())
-	release, err := keep.Hold(dir)
 	if err != nil {
-		return "", err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		release()
 		return "", err
 	}
 	t.dir, t.release = dir, release
 	return dir, nil
+}
+
+func (t *temporary) make() (dir string, release func(), err error) {
+	if err := os.MkdirAll(t.parent, 0o700); err != nil {
+		return "", nil, err
+	}
+	dir = filepath.Join(t.parent, rand.Text())
+	if release, err = keep.Hold(dir); err != nil {
+		return "", nil, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		release()
+		return "", nil, err
+	}
+	return dir, release, nil
+}
+
+// onlyRead reports whether an error says that nothing may be written.
+func onlyRead(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
 // close removes the directory.

@@ -96,26 +96,38 @@ func (c *gitCheckout) repository(ctx context.Context, from gitCommit, at string,
 	if err := c.onlyDirectories(at, "the submodule's directory is none"); err != nil {
 		return err
 	}
-	links, err := c.list.list(ctx, m, from.Commit)
+	links, err := c.write(ctx, m, from, at)
+	if _, failed := errors.AsType[*GitError](err); failed && m.mend(ctx) {
+		if err = m.fetch(ctx, from.Commit, from.Ref); err == nil {
+			links, err = c.write(ctx, m, from, at)
+		}
+	}
 	if err != nil {
-		return err
-	}
-	dir := filepath.Join(c.root.Name(), filepath.FromSlash(at))
-	if err := os.Remove(c.index); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	// With an index of its own and a work tree that is empty, this writes every file and
-	// applies .gitattributes, and changes nothing in the mirror.
-	if _, err := c.g.git(ctx, gitCall{
-		dir: dir, env: []string{"GIT_DIR=" + m.dir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + c.index},
-		args: []string{"read-tree", "--reset", "-u", from.Commit + "^{tree}"},
-	}); err != nil {
 		return err
 	}
 	if !c.g.want.Submodules || len(links) == 0 {
 		return nil
 	}
 	return c.submodules(ctx, m, from, links, at, depth)
+}
+
+// write writes the files of a commit and returns its submodules.
+func (c *gitCheckout) write(ctx context.Context, m *gitMirror, from gitCommit, at string) ([]gitlink, error) {
+	links, err := c.list.list(ctx, m, from.Commit)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.root.Name(), filepath.FromSlash(at))
+	if err := os.Remove(c.index); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	// With an index of its own and a work tree that is empty, this writes every file and
+	// applies .gitattributes, and changes nothing in the mirror.
+	_, err = c.g.git(ctx, gitCall{
+		dir: dir, env: []string{"GIT_DIR=" + m.dir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + c.index},
+		args: []string{"read-tree", "--reset", "-u", from.Commit + "^{tree}"},
+	})
+	return links, err
 }
 
 // submodules checks out those of a commit that can be below the wanted directory.

@@ -112,6 +112,33 @@ func (m *gitMirror) fetch(ctx context.Context, commit, ref string) error {
 	if err := m.hold(); err != nil {
 		return err
 	}
+	err := m.fetchOnce(ctx, commit, ref)
+	if err != nil && m.mend(ctx, "--connectivity-only") {
+		err = m.fetchOnce(ctx, commit, ref)
+	}
+	return err
+}
+
+// mend removes the mirror if it is damaged, and reports whether it was: it is there to save time, and what it had can be fetched again.
+// It is asked when a call has failed, which need not be the mirror's fault.
+func (m *gitMirror) mend(ctx context.Context, options ...string) bool {
+	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err != nil || ctx.Err() != nil {
+		return false
+	}
+	_, err := m.git(ctx, append([]string{"fsck", "--no-dangling", "--no-progress"}, options...)...)
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	unlock, err := lockFile(ctx, m.dir+".lock")
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	// Without HEAD it is no mirror any more, whatever else is left of it.
+	return errors.Join(os.Remove(filepath.Join(m.dir, "HEAD")), os.RemoveAll(m.dir)) == nil
+}
+
+func (m *gitMirror) fetchOnce(ctx context.Context, commit, ref string) error {
 	if m.has(ctx, commit) {
 		return nil
 	}
@@ -194,7 +221,9 @@ func (g *GitFiles) lookUp(ctx context.Context) (c gitCommit, tip string, err err
 	ref, tip, commit := pick(string(out), t.Ref)
 	switch {
 	case tip == "" && isAbbreviation(t.Ref):
-		commit, err = g.expand(ctx)
+		if commit, err = g.expand(ctx); err != nil && g.mirror(t.Remote).mend(ctx, "--connectivity-only") {
+			commit, err = g.expand(ctx)
+		}
 		tip = commit
 	case tip == "":
 		err = &GitError{Source: g.String(), Op: "ls-remote", Err: fmt.Errorf("the remote has no branch or tag %q", asked)}
