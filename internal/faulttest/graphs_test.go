@@ -41,7 +41,7 @@ type graph struct {
 }
 
 // graphs are what is built: together they have every kind of step, of source and of blob. The text of a command, and what a function
-// tells of itself, is another one for each step, so that what is executed can be counted.
+// tells of itself, is another one for each step, so that what is executed can be counted. A command that meets an error fails: what it makes is its own affair otherwise.
 var graphs = []graph{
 	{name: "files", target: filesGraph, options: func(_ *world, o *stagewright.Options, _ int) {
 		o.Platforms = platform.MustParseSet("linux/amd64,linux/arm64")
@@ -163,9 +163,9 @@ func sourcesGraph(b *bench, v int) stage.Stage {
 }
 
 func chainGraph(b *bench, v int) stage.Stage {
-	built := b.shell().Run("mkdir -p /out/d; for i in 1 2 3 4 5; do echo common $i > /out/d/$i; done").
-		Run(fmt.Sprintf("mv /out/d /out/e; rm /out/e/2; ln /out/e/1 /out/e/hard; ln -s 1 /out/e/soft; echo %d > /out/e/3", v)).
-		Run(fmt.Sprintf(": %d; rm /etc/group; mkdir /out/f; cat /out/e/* > /out/f/sum; chmod 4711 /out/f/sum", v))
+	built := b.shell().Run("set -e; mkdir -p /out/d; for i in 1 2 3 4 5; do echo common $i > /out/d/$i; done").
+		Run(fmt.Sprintf("set -e; mv /out/d /out/e; rm /out/e/2; ln /out/e/1 /out/e/hard; ln -s 1 /out/e/soft; echo %d > /out/e/3", v)).
+		Run(fmt.Sprintf("set -e; : %d; rm /etc/group; mkdir /out/f; cat /out/e/* > /out/f/sum; chmod 4711 /out/f/sum", v))
 	return stage.Scratch().CopyFrom(built, "/out", "/").File("/v", fmt.Sprint(v))
 }
 
@@ -173,24 +173,24 @@ func chainGraph(b *bench, v int) stage.Stage {
 func mountsGraph(b *bench, v int) stage.Stage {
 	seed := stage.Scratch(stage.As("seed")).File("/seeded", "seed\n")
 	built := b.shell().
-		Run(fmt.Sprintf("echo %d >> /cache/log; echo built %d > /cache/%d; mkdir -p /out; cat /cache/%d > /out/a", v, v, v, v), stage.CacheMount("/cache", stage.ID("shared"))).
-		Run(fmt.Sprintf(": %d; echo x >> /cache/log; cat /cache/seeded > /out/b", v), stage.CacheMount("/cache", stage.ID("seeded"), stage.SeedFrom(seed, "/"), stage.WithSharing(stage.Locked))).
-		Run(fmt.Sprintf(": %d; echo tmp > /tmp/x; echo x > /own/x; cat /src/run.sh > /out/c", v), stage.CacheMount("/own", stage.ID("own"), stage.WithSharing(stage.Private)),
+		Run(fmt.Sprintf("set -e; echo %d >> /cache/log; echo built %d > /cache/%d; mkdir -p /out; cat /cache/%d > /out/a", v, v, v, v), stage.CacheMount("/cache", stage.ID("shared"))).
+		Run(fmt.Sprintf("set -e; : %d; echo x >> /cache/log; cat /cache/seeded > /out/b", v), stage.CacheMount("/cache", stage.ID("seeded"), stage.SeedFrom(seed, "/"), stage.WithSharing(stage.Locked))).
+		Run(fmt.Sprintf("set -e; : %d; echo tmp > /tmp/x; echo x > /own/x; cat /src/run.sh > /out/c", v), stage.CacheMount("/own", stage.ID("own"), stage.WithSharing(stage.Private)),
 			stage.TmpfsMount("/tmp", 1<<20), stage.BindMount(stage.Context(), ".", "/src"))
 	return stage.Scratch().CopyFrom(built, "/out", "/")
 }
 
 func baseGraph(b *bench, v int) stage.Stage {
-	return stage.From(b.Registry+"/base:1").Run(fmt.Sprintf("cat /etc/base > /srv/new; echo %d >> /etc/base", v)).Env("V", fmt.Sprint(v)).
-		Run(fmt.Sprintf(": %d; cp /etc/base /srv/again; rm /etc/passwd", v)).Copy("src/d1", "/srv/src/")
+	return stage.From(b.Registry+"/base:1").Run(fmt.Sprintf("set -e; cat /etc/base > /srv/new; echo %d >> /etc/base", v)).Env("V", fmt.Sprint(v)).
+		Run(fmt.Sprintf("set -e; : %d; cp /etc/base /srv/again; rm /etc/passwd", v)).Copy("src/d1", "/srv/src/")
 }
 
 // diamondGraph has three branches that run side by side, and take long enough to be killed.
 func diamondGraph(b *bench, v int) stage.Stage {
 	all := stage.Scratch()
 	for _, name := range []string{"left", "middle", "right"} {
-		built := b.shell().Run(fmt.Sprintf("sleep 0.05; echo %s > /%s; sleep 0.05", name, name)).
-			Run(fmt.Sprintf("echo %d >> /%s; (sleep 0.1; echo more >> /%s) & wait", v, name, name))
+		built := b.shell().Run(fmt.Sprintf("set -e; sleep 0.05; echo %s > /%s; sleep 0.05", name, name)).
+			Run(fmt.Sprintf("set -e; echo %d >> /%s; (sleep 0.1; echo more >> /%s) & wait; grep -q more /%s", v, name, name, name))
 		all = all.CopyFrom(built, stage.Files("/"+name), "/"+name)
 	}
 	return all
@@ -201,7 +201,7 @@ func tidyGraph(b *bench, v int) stage.Stage {
 	if !b.Sandbox {
 		return funcGraph(b, v)
 	}
-	return stage.Scratch().CopyFrom(b.shell().Run(fmt.Sprintf("echo %d > /tidy", v), stage.CacheMount("/cache", stage.ID("shared"))), "/tidy", "/")
+	return stage.Scratch().CopyFrom(b.shell().Run(fmt.Sprintf("set -e; echo %d > /tidy", v), stage.CacheMount("/cache", stage.ID("shared"))), "/tidy", "/")
 }
 
 // appendTo returns a function that appends a line to a file, with one write each time, for several processes at once.
