@@ -86,7 +86,7 @@ func (c verdicts) count(t *testing.T, got []answer, words ...string) {
 		c["said so"]++
 		clear := false
 		for _, word := range words {
-			clear = clear || strings.Contains(a.Err, word)
+			clear = clear || strings.Contains(strings.ToLower(a.Err), word)
 		}
 		if !clear {
 			t.Errorf("%s: the error does not say why: %s", a.wanted, a.Err)

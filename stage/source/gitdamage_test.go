@@ -55,3 +55,30 @@ func TestGitDamagedMirror(t *testing.T) {
 		})
 	}
 }
+
+// A fetch that is cut short, by a full disk for instance, can leave the object of a commit without its files: that is not the commit.
+func TestGitHalfFetched(t *testing.T) {
+	s := serveGit(t)
+	commit := s.repo("r", "f v one")
+	w := newWorld(t)
+	mustHash(t, w.git(t, GitTree{Remote: s.url("r"), Ref: "main"}))
+	mirrors, err := filepath.Glob(filepath.Join(w.dir, "mirrors", "*", "HEAD"))
+	if err != nil || len(mirrors) != 1 {
+		t.Fatal(mirrors, err)
+	}
+	mirror := filepath.Dir(mirrors[0])
+	tree := s.run("r", "rev-parse", "HEAD^{tree}")
+	for _, name := range []string{"objects/" + tree[:2] + "/" + tree[2:], keepRef(commit), "shallow"} {
+		if err := os.Remove(filepath.Join(mirror, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.store = cache.NewMemory()
+	g := w.git(t, GitTree{Remote: s.url("r"), Ref: "main"})
+	if _, err := g.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, g, "v"); got != "one" {
+		t.Errorf("%q", got)
+	}
+}

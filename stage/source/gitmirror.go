@@ -41,12 +41,18 @@ func (m *gitMirror) ask(ctx context.Context, args ...string) ([]byte, error) {
 	return m.g.git(ctx, gitCall{dir: m.dir, env: []string{"GIT_DIR=" + m.dir}, protocols: gitProtocols, args: args})
 }
 
-// has reports whether the mirror has the whole commit.
+// has reports whether the mirror has the whole commit: its ref appears when all objects are there. A fetch that was cut short (a full
+// disk) can leave the commit's own object without its files.
 func (m *gitMirror) has(ctx context.Context, commit string) bool {
+	return m.hasObject(ctx, keepRef(commit))
+}
+
+// hasObject reports whether the mirror has the object of a commit.
+func (m *gitMirror) hasObject(ctx context.Context, name string) bool {
 	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err != nil {
 		return false
 	}
-	_, err := m.git(ctx, "cat-file", "-e", commit+"^{commit}")
+	_, err := m.git(ctx, "cat-file", "-e", name+"^{commit}")
 	return err == nil
 }
 
@@ -169,7 +175,7 @@ func (m *gitMirror) fetchOnce(ctx context.Context, commit, ref string) error {
 	if ferr := m.fetchAll(ctx); ferr != nil {
 		return cmp.Or(err, ferr) // the first cause says more
 	}
-	if !m.has(ctx, commit) {
+	if !m.hasObject(ctx, commit) {
 		return &GitError{Source: m.g.String(), Op: "fetch", Err: fmt.Errorf("the remote %s has no commit %s on any branch or tag", gitref.Redact(m.remote), commit)}
 	}
 	_, err = m.git(ctx, "update-ref", keepRef(commit), commit)
