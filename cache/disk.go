@@ -154,14 +154,18 @@ func (d *Disk) currentSession(fresh bool) (*session, error) {
 	return d.session, nil
 }
 
-// moveIn gives a finished temporary file its place and its first stamp.
-func (d *Disk) moveIn(temp, target string, kind Kind, id string) error {
-	now := d.useTime()
-	_ = stamp(temp, now) // else it has the kernel's time
+// promptly is how long before its place a temporary file may have been made to need no other stamp.
+const promptly = time.Second
+
+// moveIn gives a finished temporary file its place and its first stamp, and notes it in the journal.
+func (d *Disk) moveIn(temp string, info fs.FileInfo, target string, kind Kind, id string) error {
+	used, now := lastUse(info), d.useTime()
+	if used < max(d.uses.youngest.Load(), now-int64(promptly)) {
+		used = now
+		_ = stamp(temp, now)
+	}
 	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
-		if info, err := os.Lstat(temp); err == nil {
-			d.created(kind, line{now, allocated(info), id})
-		}
+		d.created(kind, line{used, allocated(info), id})
 	}
 	return moveInto(temp, target)
 }

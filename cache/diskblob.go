@@ -121,10 +121,14 @@ func (w *diskWriter) publish(got Digest) error {
 			return err
 		}
 	}
-	if err := f.Close(); err != nil {
+	info, err := f.Stat()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return err
 	}
-	if err := d.moveIn(f.Name(), d.blobPath(got), KindBlob, got.Hex()); err != nil {
+	if err := d.moveIn(f.Name(), info, d.blobPath(got), KindBlob, got.Hex()); err != nil {
 		// Windows replaces no file that somebody has open.
 		if info, serr := os.Lstat(d.blobPath(got)); runtime.GOOS != "windows" || serr != nil || info.Size() != w.size {
 			return err

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -92,14 +93,15 @@ func (d *Disk) Put(ctx context.Context, key Key, data []byte) error {
 		return d.wrap("put", err)
 	}
 	_, err = f.Write(encodeRecord(key, data))
+	info, serr := f.Stat()
 	if cerr := f.Close(); err == nil {
-		err = cerr
+		err = cmp.Or(serr, cerr)
 	}
 	if err == nil && !d.opts.NoSync {
 		err = d.syncBlobs()
 	}
 	if err == nil {
-		err = d.moveIn(f.Name(), d.recordPath(key), KindRecord, key.Hex())
+		err = d.moveIn(f.Name(), info, d.recordPath(key), KindRecord, key.Hex())
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // else the next process does it
