@@ -105,7 +105,7 @@ type Options struct {
 	// CacheFrom are caches that other builds filled, asked in order for what the cache of this machine does
 	// not know: remote.Registry of package cache/remote, for instance. What is found stays here; layers are downloaded only
 	// when something reads them. One that does not answer, or does not have what it promised, costs work and
-	// never the build.
+	// never the build. An Offline build asks none in a registry.
 	CacheFrom []cache.Store
 	// CacheTo are where what is known of the build is exported, once the sinks have the image.
 	CacheTo []CacheExport
@@ -388,7 +388,7 @@ func (b *builder) local(o *Options) error {
 		o.Epoch = epoch
 	}
 	e, err := local.New(local.Options{
-		Store: o.Store, From: o.CacheFrom, Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
+		Store: o.Store, From: o.cachesBehind(), Runner: o.Runner, Images: o.Images, Parallel: o.Parallel, Epoch: o.Epoch, Compression: o.Compression,
 		Emulators: o.Emulators,
 		Transport: o.Registry.Transport, Offline: o.Offline, GitEnv: gitEnvironment(os.LookupEnv),
 	})

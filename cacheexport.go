@@ -57,8 +57,25 @@ func (o Options) checkCaches() error {
 		if err := (local.ExportOptions{Mode: to.Mode}).Validate(); err != nil {
 			return fmt.Errorf("stagewright: Options.CacheTo[%d]: %w", i, err)
 		}
+		if o.Offline && isFar(to.Store) {
+			return fmt.Errorf("stagewright: Options.CacheTo[%d]: %w: it sends to the %s, and the build is offline; export to a directory or an OCI layout", i, ErrOffline, cache.Name(to.Store))
+		}
 	}
 	return nil
+}
+
+// isFar reports whether a store is in a registry.
+func isFar(s cache.Store) bool {
+	r, ok := s.(interface{ Repository() string })
+	return ok && r.Repository() != ""
+}
+
+// cachesBehind are the caches of others that this build may ask: offline none in a registry.
+func (o Options) cachesBehind() []cache.Store {
+	if !o.Offline {
+		return o.CacheFrom
+	}
+	return slices.DeleteFunc(slices.Clone(o.CacheFrom), isFar)
 }
 
 // exportCaches exports once the sinks have the image, so that a registry has the layers already.

@@ -444,6 +444,7 @@ func TestCacheExportFails(t *testing.T) {
 	}
 
 	for _, o := range []stagewright.Options{
+		{Offline: true, CacheTo: []stagewright.CacheExport{{Store: store}}},
 		{CacheFrom: []cache.Store{nil}}, {CacheTo: []stagewright.CacheExport{{}}},
 		{CacheTo: []stagewright.CacheExport{{Store: cache.NewMemory(), Mode: "most"}}},
 	} {
@@ -451,5 +452,12 @@ func TestCacheExportFails(t *testing.T) {
 		if _, err := stagewright.Build(t.Context(), target, o); err == nil || !strings.Contains(err.Error(), "Options.Cache") {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+	// Offline, what is in a registry is not asked.
+	asked := newListed(t)
+	offline := farIn(t, asked.host+"/cache:main")()
+	res = builder(t)(target, stagewright.Options{Offline: true, CacheFrom: []cache.Store{offline}})
+	if got := asked.take(); len(got) > 0 || res.Report().Ran() != 1 {
+		t.Errorf("offline: %q, %d steps ran", got, res.Report().Ran())
 	}
 }

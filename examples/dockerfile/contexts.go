@@ -24,7 +24,7 @@ func (f *flags) contextSource(stdin io.Reader) (stage.Source, error) {
 		}
 		path, err := f.spool(stdin)
 		return stage.TarFile(path), err
-	case remote(f.context):
+	case isRemote(f.context):
 		return remoteSource(f.context), nil
 	}
 	fi, err := os.Stat(f.context)
@@ -37,7 +37,7 @@ func (f *flags) contextSource(stdin io.Reader) (stage.Source, error) {
 	return stage.DirSource{Path: f.context}, nil
 }
 
-func remote(text string) bool {
+func isRemote(text string) bool {
 	return strings.Contains(text, "://") || strings.HasPrefix(text, "git@") || strings.HasPrefix(text, "github.com/")
 }
 
@@ -80,7 +80,7 @@ func (f *flags) read(ctx context.Context, o *stagewright.Options, stdin io.Reade
 			return nil, fmt.Errorf("--build-context %s: want NAME=PATH, NAME=docker-image://REF or NAME=oci-layout://DIR", text)
 		case strings.HasPrefix(value, "docker-image://"), strings.HasPrefix(value, "oci-layout://"):
 			options.ContextRefs[name] = value
-		case remote(value):
+		case isRemote(value):
 			options.Contexts[name] = remoteSource(value)
 		default:
 			if fi, err := os.Stat(value); err != nil || !fi.IsDir() {

@@ -32,6 +32,7 @@ type flags struct {
 	annotations, indexAnnotations             map[string]string
 	emulators                                 map[string]string
 	noCacheStages                             []string
+	cacheFrom, cacheTo                        []string
 	pull                                      stagewright.PullPolicy
 	push, load, noCache, check, offline       bool
 	context                                   string
@@ -123,6 +124,8 @@ func (f *flags) define(set *flag.FlagSet) {
 	list(&f.secrets, "`id=ID[,src=FILE|,env=VAR]`, a secret for RUN --mount=type=secret; may be repeated", "secret")
 	list(&f.agents, "`default|ID[=SOCKET|KEY[,KEY]]`, an agent for RUN --mount=type=ssh; may be repeated", "ssh")
 	list(&f.contexts, "`NAME=PATH|docker-image://REF|oci-layout://DIR`, a further context; may be repeated", "build-context")
+	list(&f.cacheFrom, "`type=registry,ref=REF`, type=local,src=DIR or type=oci-layout,src=DIR[,name=NAME], a cache that other builds filled; may be repeated", "cache-from")
+	list(&f.cacheTo, "`type=registry,ref=REF`, type=local,dest=DIR or type=oci-layout,dest=DIR[,name=NAME], with mode=min|max, mounts=all or ids of cache mounts with spaces between, ignore-error=true: where to export the cache; may be repeated", "cache-to")
 	set.Func("build-arg", "`NAME=VALUE`, or NAME for the value of the environment; may be repeated", func(s string) error {
 		name, value, ok := strings.Cut(s, "=")
 		if name == "" {

@@ -93,6 +93,11 @@ func build(ctx context.Context, f *flags, target stage.Stage, options stagewrigh
 	if err := f.sinks(std.out, &options); err != nil {
 		return err
 	}
+	far, err := f.openCaches(&options, std.err)
+	if err != nil {
+		return err
+	}
+	defer far.closeAll()
 	if len(options.Sinks) == 0 {
 		fmt.Fprintln(std.err, "dockerfile: no output was asked for: the image stays in the cache; see --output, --push and --load")
 	}
