@@ -1,9 +1,11 @@
 package remote_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -378,5 +380,89 @@ func together(t *testing.T, open func(t *testing.T) *remote.Store) {
 	if _, err := open(t).Compact(t.Context(), remote.CompactOptions{}); err != nil {
 		t.Error(err)
 	}
+	want(t, open(t), 0, texts...)
+}
+
+// TestNamesApart: caches whose names begin alike, and images, in one repository do not meet.
+func TestNamesApart(t *testing.T) {
+	s := serve(t)
+	named := func(name string) func(t *testing.T) *remote.Store {
+		return func(t *testing.T) *remote.Store {
+			return opened(t)(remote.Registry(s.host+"/cache:"+name, options(t)))
+		}
+	}
+	names := []string{"main", "main-2", "main-w", "m"}
+	for n, name := range names {
+		fill(t, named(name), 10*n, 2)
+	}
+	for _, name := range names {
+		compact(t, named(name)(t), remote.CompactOptions{}, remote.Compaction{Merged: 2, Deleted: 2})
+	}
+	for n, name := range names {
+		store := named(name)(t)
+		want(t, store, 10*n, fmt.Sprintf("text %d", 10*n), fmt.Sprintf("text %d", 10*n+1))
+		if st := store.Stats(); st.Manifests != 1 || st.Records != 2 {
+			t.Errorf("%s: %+v", name, st)
+		}
+	}
+	for _, bad := range []string{"/cache@sha256:" + strings.Repeat("0", 64), "/cache:" + strings.Repeat("x", 97), "/Cache"} {
+		if _, err := remote.Registry(s.host+bad, options(t)); err == nil {
+			t.Errorf("%s is no mistake", bad)
+		}
+	}
+	for _, bad := range []string{"a/b", ".", strings.Repeat("x", 97)} {
+		if _, err := remote.Layout(t.TempDir(), bad, options(t)); err == nil {
+			t.Errorf("%q is no mistake", bad)
+		}
+	}
+}
+
+// TestPlainForm: a registry that takes images alone gets something like one.
+func TestPlainForm(t *testing.T) {
+	s := serve(t)
+	s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/") {
+			return false
+		}
+		raw, err := io.ReadAll(r.Body)
+		if err != nil || bytes.Contains(raw, []byte("vnd.oci.empty")) || bytes.Contains(raw, []byte("octet-stream")) {
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, `{"errors":[{"code":"MANIFEST_INVALID","message":"unknown media type"}]}`)
+			return true
+		}
+		r.Body = io.NopCloser(bytes.NewReader(raw))
+		return false
+	})
+	open := func(t *testing.T) *remote.Store { return s.store(t, options(t)) }
+	texts, digests := fill(t, open, 0, 3)
+	compact(t, open(t), remote.CompactOptions{}, remote.Compaction{Merged: 3, Deleted: 3})
+	reader := open(t)
+	want(t, reader, 0, texts...)
+	wantBlob(t, reader, digests[2], texts[2])
+}
+
+// TestManyBlobs: more than one manifest may name.
+func TestManyBlobs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ten thousand requests")
+	}
+	s := serve(t)
+	open := func(t *testing.T) *remote.Store { return s.store(t, options(t)) }
+	one := open(t)
+	texts := make([]string, 2100)
+	for n := range texts {
+		texts[n] = fmt.Sprintf("text %d", n)
+	}
+	digests := put(t, one, 0, texts...)
+	flush(t, one)
+	if tags := s.tags(t); len(tags) != 2 {
+		t.Errorf("%q", tags)
+	}
+	reader := open(t)
+	want(t, reader, 0, texts...)
+	wantBlob(t, reader, digests[2099], texts[2099])
+	fill(t, open, 5000, 2)
+	// What is nearly full stays, and the small ones become one.
+	compact(t, open(t), remote.CompactOptions{}, remote.Compaction{Merged: 3, Deleted: 3})
 	want(t, open(t), 0, texts...)
 }

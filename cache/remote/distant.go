@@ -60,13 +60,14 @@ func (b *distant) fetch(ctx context.Context) (*os.File, error) {
 		b.of.trouble.failed(ctx, err, false) // a full disk, say, is no reason to fail either
 		return nil, notFound(ctx)
 	}
+	os.Remove(f.Name()) // where that works, nothing is left of it by a process that is killed
 	readErr, writeErr := copyInto(f, rc)
 	if readErr == nil && writeErr == nil {
 		b.file = f
 		return f, nil
 	}
 	f.Close()
-	os.Remove(f.Name())
+	os.Remove(f.Name()) // where a file that is open cannot be removed
 	if readErr == nil {
 		b.of.trouble.failed(ctx, writeErr, false)
 	}

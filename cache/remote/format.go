@@ -40,7 +40,7 @@ type blob struct {
 const (
 	indexHeader = "stagewright cache index 1\n"
 
-	maxIndex    = 64 << 20 // of an index, as it is and compressed
+	maxIndex    = 32 << 20 // of an index, as it is and compressed
 	maxInline   = 64 << 10 // of a record in it
 	maxMerged   = 100_000  // tags that one union replaces
 	maxBlobSize = 1 << 42

@@ -30,7 +30,8 @@ type Options struct {
 	// TempDir is where a directory is made for what waits to be sent, and for what was fetched. Empty is os.TempDir.
 	TempDir string
 
-	// Notice is told, once, why reading has failed; nothing else comes of it. It is called by one goroutine of those that read.
+	// Notice is told, once, why reading has failed, or the compaction after a Flush; nothing else comes of it. It is called by one goroutine of
+	// those that read or flush.
 	Notice func(error)
 
 	// Timeout bounds reading: the whole of the index has to arrive within it, and of a blob a MiB each time. Zero is DefaultTimeout. Sending has the

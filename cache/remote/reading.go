@@ -99,7 +99,7 @@ func (r *reading) lose(d cache.Digest) {
 
 const (
 	maxParts = 1000      // manifests that are read: the newest
-	maxTotal = 512 << 20 // of their indexes
+	maxTotal = 128 << 20 // of their indexes
 	sideways = 8         // requests at once
 )
 

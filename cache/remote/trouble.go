@@ -37,6 +37,20 @@ func (t *trouble) fine() {
 	t.row = 0
 }
 
+// note tells of something that went wrong and did no harm, unless something was told before.
+func (t *trouble) note(err error) {
+	t.mu.Lock()
+	tell := t.tell
+	if t.told {
+		tell = nil
+	}
+	t.told = true
+	t.mu.Unlock()
+	if tell != nil {
+		tell(fmt.Errorf("%s: %w", t.title, err))
+	}
+}
+
 // failed notes a failure, unless the caller has given up himself. final leaves the remote alone at once.
 func (t *trouble) failed(ctx context.Context, err error, final bool) {
 	if ctx.Err() != nil {
@@ -46,15 +60,8 @@ func (t *trouble) failed(ctx context.Context, err error, final bool) {
 	t.row++
 	t.all++
 	t.ended = t.ended || final || t.row >= maxFailuresInRow || t.all >= maxFailures
-	tell := t.tell
-	if t.told {
-		tell = nil
-	}
-	t.told = true
 	t.mu.Unlock()
-	if tell != nil {
-		tell(fmt.Errorf("%s: what cannot be read is made again: %w", t.title, err))
-	}
+	t.note(fmt.Errorf("what cannot be read is made again: %w", err))
 }
 
 // errSlow is the cause of what took longer than Options.Timeout.
