@@ -51,10 +51,12 @@ type Taker interface {
 }
 
 // CopyBlob has the store to have the blob d of the store from. What is there
-// already is not read; a [Taker] reads it later. The bytes are verified.
+// already is not read; a [Taker] reads it later; what is elsewhere passes by as a
+// stream (see [Fetcher]). The bytes are verified.
 //
-// Errors: [ErrNotFound] when from does not have the blob; those of [NewReader]
-// and of the store's Create, Write and Commit.
+// Errors: [ErrNotFound] when from does not have the blob; [*CorruptError] when
+// it has other bytes under the digest; those of the store's Create, Write and
+// Commit.
 func CopyBlob(ctx context.Context, to, from Store, d Digest) error {
 	switch there, err := to.Open(ctx, d); {
 	case err == nil:
@@ -65,7 +67,12 @@ func CopyBlob(ctx context.Context, to, from Store, d Digest) error {
 	if t, ok := to.(Taker); ok {
 		return t.Take(ctx, from, d)
 	}
-	r, _, err := NewReader(ctx, from, d)
+	blob, err := from.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	r, err := stream(ctx, blob)
 	if err != nil {
 		return err
 	}
@@ -75,9 +82,25 @@ func CopyBlob(ctx context.Context, to, from Store, d Digest) error {
 		return err
 	}
 	defer w.Discard()
-	if _, err := io.Copy(w, r); err != nil {
+	if _, err := io.Copy(w, &bounded{ctx, io.LimitReader(r, blob.Size()+1)}); err != nil {
 		return err
 	}
 	_, err = w.Commit(ctx, d)
+	if f, ok := from.(Dropper); ok && errors.As(err, new(*CorruptError)) {
+		_ = f.Drop(ctx, d) // as NewReader does
+	}
 	return err
+}
+
+// bounded ends a copy when its context does.
+type bounded struct {
+	ctx context.Context //nolint:containedctx // that of one copy
+	io.Reader
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
 }

@@ -289,3 +289,37 @@ func TestLayeredIsItsFront(t *testing.T) {
 }
 
 type lockless struct{ cache.Store }
+
+// TestCopyBlob: what is elsewhere passes by once; what is there is not read; a lie is dropped and not copied.
+func TestCopyBlob(t *testing.T) {
+	f, d, _ := putFar(t, "from afar")
+	to := cache.NewMemory()
+	for range 2 {
+		if err := cache.CopyBlob(t.Context(), to, f, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.streams.Load() != 1 || f.fetches.Load() != 0 {
+		t.Errorf("%d transfers, %d fetches", f.streams.Load(), f.fetches.Load())
+	}
+	if data, err := cache.ReadBlob(t.Context(), to, d, 100); err != nil || string(data) != "from afar" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if err := cache.CopyBlob(t.Context(), to, f, cache.Digest{1}); !errors.Is(err, cache.ErrNotFound) {
+		t.Errorf("what is nowhere: %v", err)
+	}
+	f.damage = true
+	to = cache.NewMemory()
+	if err := cache.CopyBlob(t.Context(), to, f, d); !errors.As(err, new(*cache.CorruptError)) || f.dropped.Load() != 1 {
+		t.Errorf("%v, dropped %d times", err, f.dropped.Load())
+	}
+	if _, err := to.Open(t.Context(), d); !errors.Is(err, cache.ErrNotFound) {
+		t.Errorf("a lie was copied: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	f, d, _ = putFar(t, "from afar")
+	f.before = cancel
+	if err := cache.CopyBlob(ctx, to, f, d); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}

@@ -137,7 +137,7 @@ func (b *layeredBlob) copy(ctx context.Context) error {
 		return ErrNotFound
 	}
 	defer src.Close()
-	read := &failing{Reader: src}
+	read := &failing{Reader: io.LimitReader(src, b.size+1)}
 	if _, err := io.Copy(w, read); err != nil {
 		if read.err != nil {
 			return ErrNotFound
