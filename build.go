@@ -265,6 +265,18 @@ func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedSt
 	return plan, errors.Join(err, b.close())
 }
 
+// Explain tells for each step of a build whether it would run, and why: the first thing that
+// differs from the nearest step of an earlier build, such as a variable or a file. Nothing runs,
+// no sink is written to, and the cache stays as it is. See stage.Explain.
+func Explain(ctx context.Context, target stage.Stage, o Options) ([]stage.Explanation, error) {
+	g, b, err := compile(ctx, target, &o)
+	if err != nil {
+		return nil, err
+	}
+	list, err := stage.Explain(ctx, b.executor, g, b.request(o))
+	return list, errors.Join(err, b.close())
+}
+
 // builder is the wiring of one build: what was made for it, to be closed with it.
 type builder struct {
 	executor stage.Executor

@@ -39,6 +39,53 @@ func ExampleBuild() {
 	// [/srv/run] <nil>
 }
 
+// Why a build would do something again.
+func ExampleExplain() {
+	ctx := context.Background()
+	o := stagewright.Options{
+		Context: stagewright.FS(fstest.MapFS{"web/app.js": {Data: []byte("1")}, "web/index.html": {Data: []byte("1")}}),
+		Store:   cache.NewMemory(),
+	}
+	app := stage.Scratch(stage.As("app")).Copy("web", "/srv/").Mkdir("/tmp", stage.Mode(0o1777))
+	res, err := stagewright.Build(ctx, app, o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	res.Close()
+	o.Context = stagewright.FS(fstest.MapFS{"web/app.js": {Data: []byte("2")}, "web/index.html": {Data: []byte("1")}})
+	list, err := stagewright.Explain(ctx, app, o)
+	for _, e := range list {
+		if e.Cause != "" {
+			fmt.Printf("%s: %s\n", e.Step.Text, e)
+		}
+	}
+	fmt.Println(err)
+	// Output:
+	// COPY web /srv/: web/app.js: content
+	// MKDIR /tmp: stands on COPY web /srv/, which changed
+	// <nil>
+}
+
+// Why a build did something again.
+func ExampleResult_Explain() {
+	ctx := context.Background()
+	store := cache.NewMemory()
+	for _, mode := range []uint32{0o755, 0o700} {
+		res, err := stagewright.Build(ctx, stage.Scratch(stage.As("app")).Mkdir("/data", stage.Mode(mode)), stagewright.Options{Store: store})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		list, err := stage.ExplainResult(ctx, res) // or res.Explain(ctx)
+		fmt.Println(list[0], err)
+		res.Close()
+	}
+	// Output:
+	// never built before <nil>
+	// mode changed (0755 -> 0700) <nil>
+}
+
 // The stages of the README, checked without a registry: bases stay unresolved.
 func Example_seed() {
 	goVersion := arg.New("GO_VERSION", arg.Default("1.26"))

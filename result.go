@@ -121,6 +121,12 @@ func (r *Result) OutputOf(s stage.Stage) (stage.RunOutput, error) {
 	return stage.RunOutput{}, fmt.Errorf("%w: %s has no Run step", stage.ErrUnknownStage, s)
 }
 
+// Explain tells why the steps of the build were done: what differs from the nearest steps of
+// earlier builds. See stage.ExplainResult, and [Explain], which tells it without building.
+func (r *Result) Explain(ctx context.Context) ([]stage.Explanation, error) {
+	return stage.ExplainResult(ctx, r.Result)
+}
+
 func (r *Result) step(s stage.Stage) (int, error) {
 	step, ok := r.graph.Step(s, r.Platform())
 	if !ok {

@@ -28,6 +28,23 @@ func Explain(ctx context.Context, e Executor, g *Graph, r Request) ([]Explanatio
 	return x.Explain(ctx, g, r)
 }
 
+// ResultExplainer is implemented by results of executors that can tell why they did what they
+// did. Use [ExplainResult].
+type ResultExplainer interface {
+	Explain(ctx context.Context) ([]Explanation, error)
+}
+
+// ExplainResult tells of a finished build what [Explain] would have told before it: for each step
+// that a [Report] lists, why its result was not in the cache. Status is what became of
+// the step. It fails with ErrUnsupported when the executor cannot tell, and once the result is closed.
+func ExplainResult(ctx context.Context, r Result) ([]Explanation, error) {
+	x, ok := r.(ResultExplainer)
+	if !ok {
+		return nil, fmt.Errorf("stage: explain: %w: %T has no method Explain", ErrUnsupported, r)
+	}
+	return x.Explain(ctx)
+}
+
 // Explanation says of one step why its result is not in the cache.
 type Explanation struct {
 	Step *Step
@@ -45,6 +62,9 @@ type Explanation struct {
 	// After is a step below this one that changed and on whose result it stands, directly
 	// or by way of others: the first reason to look at. nil when there is none.
 	After *Step
+	// Above is the next step of the explanations on a shortest way from this one to a target:
+	// what this one is needed for. nil when there is none. See Graph.Above.
+	Above *Step
 	// Earlier is what the step was compared with; nil when there is nothing.
 	Earlier *EarlierStep
 }

@@ -3,7 +3,6 @@ package stage
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +149,7 @@ type explanationJSON struct {
 	Cause       Cause            `json:"cause,omitempty"`
 	Reason      string           `json:"reason,omitempty"`
 	After       *int             `json:"after,omitempty"`
+	Above       *int             `json:"above,omitempty"`
 	Differences []differenceJSON `json:"differences,omitempty"`
 	More        int              `json:"more,omitempty"`
 	Earlier     *earlierJSON     `json:"earlier,omitempty"`
@@ -181,6 +181,9 @@ func (e Explanation) MarshalJSON() ([]byte, error) {
 	if e.After != nil {
 		out.After = &e.After.ID
 	}
+	if e.Above != nil {
+		out.Above = &e.Above.ID
+	}
 	for _, d := range e.Differences {
 		out.Differences = append(out.Differences, differenceJSON{d.Kind, d.What, d.Name, d.Aspect, d.Old, d.New, d.String()})
 	}
@@ -190,36 +193,30 @@ func (e Explanation) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// PathTo returns the way from a target to a step: the target's last step first, then each
-// time one that the step before it continues or reads, and the step itself last. Of several ways it is
-// a shortest; nil when no target needs the step.
-func (g *Graph) PathTo(step int) []*Step {
-	from := make([]int, len(g.steps)) // the step above, plus 1
+// Above returns for each step the one that continues or reads it on a shortest way from a
+// target: -1 for the last step of a target, and for a step that no target needs.
+func (g *Graph) Above() []int {
+	above := make([]int, len(g.steps))
+	seen := make([]bool, len(g.steps))
 	var open []int
+	for i := range above {
+		above[i] = -1
+	}
 	for _, t := range g.targets {
-		if from[t.Step] == 0 {
-			from[t.Step] = t.Step + 1
+		if !seen[t.Step] {
+			seen[t.Step] = true
 			open = append(open, t.Step)
 		}
 	}
 	for len(open) > 0 {
 		id := open[0]
 		open = open[1:]
-		if id == step {
-			path := []*Step{g.steps[id]}
-			for from[id] != id+1 {
-				id = from[id] - 1
-				path = append(path, g.steps[id])
-			}
-			slices.Reverse(path)
-			return path
-		}
 		for _, below := range append([]int{g.steps[id].Parent}, g.steps[id].Inputs...) {
-			if below >= 0 && from[below] == 0 {
-				from[below] = id + 1
+			if below >= 0 && !seen[below] {
+				seen[below], above[below] = true, id
 				open = append(open, below)
 			}
 		}
 	}
-	return nil
+	return above
 }

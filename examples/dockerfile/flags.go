@@ -26,6 +26,7 @@ import (
 type flags struct {
 	file, target, network, cacheDir, progress string
 	iidFile, metadataFile, print, lockFile    string
+	explain                                   string
 	tags, hosts, platforms, outputs           []string
 	secrets, agents, contexts                 []string
 	buildArgs, labels                         map[string]string
@@ -70,11 +71,25 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 		return nil, errors.New("no build context; give a directory as the last argument, such as \".\"")
 	case len(rest) > 1:
 		return nil, fmt.Errorf("%d arguments (%s); give one build context", len(rest), strings.Join(rest, " "))
+	case f.explain != "" && f.explain != "text" && f.explain != "json":
+		return nil, fmt.Errorf("--explain=%s: want text or json", f.explain)
 	case f.print != "" && !slices.Contains(printForms[:], f.print):
 		return nil, fmt.Errorf("--print %s: want one of %s", f.print, strings.Join(printForms[:], ", "))
 	}
 	f.context = rest[0]
 	return f, nil
+}
+
+// optional is a flag whose value may be left out, which is "text".
+type optional string
+
+func (o *optional) String() string   { return string(*o) }
+func (o *optional) IsBoolFlag() bool { return true }
+func (o *optional) Set(s string) error {
+	if *o = optional(s); s == "true" {
+		*o = "text"
+	}
+	return nil
 }
 
 // flagError is an error of a flag set, with the flag that was probably meant.
@@ -181,6 +196,7 @@ func (f *flags) define(set *flag.FlagSet) {
 	})
 	set.Var((*pullFlag)(&f.pull), "pull", "ask registries for images: always, which is the default, missing or never")
 	set.BoolVar(&f.offline, "offline", false, "send no request; what is not in the cache is an error")
+	set.Var((*optional)(&f.explain), "explain", "write why which steps would be built instead of building; --explain=json for tools")
 	set.BoolVar(&f.check, "check", false, "write the warnings about the Dockerfile instead of building")
 	set.BoolFunc("q", "the same as --progress quiet", func(string) error { f.progress = "quiet"; return nil })
 }

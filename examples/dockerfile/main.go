@@ -3,7 +3,7 @@
 //	go run ./examples/dockerfile -t example.com/app:1.0 --output type=oci,dest=out .
 //
 // The Dockerfile becomes a stage of package stage (stage/dockerfile), which stagewright.Build builds as it builds any other; the flags are
-// fields of stagewright.Options. With --print go the program writes the stage as Go source instead, which is how a Dockerfile moves to Go.
+// fields of stagewright.Options. With --explain the program says which steps would be built, and why. With --print go the program writes the stage as Go source instead, which is how a Dockerfile moves to Go.
 //
 // "dockerfile du" tells what the cache takes on the disk, and "dockerfile prune" makes it smaller, as docker buildx does; --help of each lists its flags.
 //
@@ -79,6 +79,9 @@ func run(ctx context.Context, args []string, std streams) error {
 	}
 	if f.progress != "quiet" && f.progress != "json" {
 		warn(ctx, file, f.lint(options), std.err)
+	}
+	if f.explain != "" {
+		return explain(ctx, f.explain, target, options, std.out)
 	}
 	return build(ctx, f, target, options, std)
 }

@@ -419,3 +419,37 @@ RUN --mount=type=secret,id=token,required=true ["/x"]
 		}
 	}
 }
+
+// --explain names what changed, and builds nothing.
+func TestExplain(t *testing.T) {
+	c := project(t, "-- Dockerfile --\nFROM scratch AS assets\nCOPY web /w/\nFROM scratch\nENV A=b\nCOPY --from=assets /w /srv/\n-- web/app.js --\n1\n")
+	out, _ := c.must(t, "--explain", "DIR")
+	if !strings.Contains(out, "Dockerfile:2:1: stage assets: COPY web /w/\n    never built before\n    needed by COPY --from=assets /w /srv/ (stage 0), stage 0\n") ||
+		!strings.HasSuffix(out, "2 to build, 0 in the cache\n") {
+		t.Errorf("before a build:\n%s", out)
+	}
+	c.must(t, "-q", "DIR")
+	if out, _ = c.must(t, "--explain", "DIR"); out != "0 to build, 2 in the cache\n" {
+		t.Errorf("after it:\n%s", out)
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "web", "app.js"), []byte("2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first one makes nothing that the second could find
+		out, _ = c.must(t, "--explain", "DIR")
+		if !strings.Contains(out, "\n    web/app.js: content\n") || !strings.Contains(out, "\n    reads COPY web /w/, which changed\n") {
+			t.Errorf("after a change:\n%s", out)
+		}
+	}
+	out, _ = c.must(t, "--explain=json", "DIR")
+	var list []struct {
+		Status, Cause string
+		Differences   []struct{ Text string }
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 2 || list[0].Cause != "changed" || list[0].Differences[0].Text != "web/app.js: content" {
+		t.Errorf("as JSON: %v\n%s", err, out)
+	}
+	if _, _, err := c.run(t, "--explain=xml", "DIR"); err == nil || !strings.Contains(err.Error(), "want text or json") {
+		t.Errorf("an unknown form: %v", err)
+	}
+}

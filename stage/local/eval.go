@@ -75,8 +75,15 @@ func (s *session) known(ctx context.Context, d *demand, step *stage.Step) (*outc
 		return nil, err
 	}
 	on, parent, err := s.standsOn(ctx, d, step)
-	if err != nil || o.On != on || !s.intact(ctx, o, parent) {
+	switch {
+	case err != nil:
 		return nil, err
+	case o.On != on:
+		s.noteMissed(step, stage.CauseFiles)
+		return nil, nil
+	case !s.intact(ctx, o, parent):
+		s.noteMissed(step, stage.CauseLost)
+		return nil, nil
 	}
 	return o, nil
 }

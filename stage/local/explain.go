@@ -94,9 +94,17 @@ func (x *explainer) explain(ctx context.Context) ([]stage.Explanation, error) {
 }
 
 func (x *explainer) results() []stage.Explanation {
-	var list []stage.Explanation
+	list := []stage.Explanation{}
+	above := x.graph.Above()
 	for i, step := range x.steps {
 		if x.needed[i] && reported(step.Op) {
+			id := above[i]
+			for id >= 0 && !reported(x.steps[id].Op) {
+				id = above[id]
+			}
+			if id >= 0 {
+				x.found[i].Above = x.steps[id]
+			}
 			list = append(list, x.found[i].Explanation)
 		}
 	}
@@ -190,7 +198,7 @@ func (x *explainer) onOthers(ctx context.Context, step *stage.Step, rec record) 
 		return "", nil, err
 	}
 	if on != rec.On {
-		return stage.CauseFiles, nil, nil
+		return stage.CauseFiles, nil, nil // for example when the cache lost a step's result, and got another
 	}
 	changes, err := x.changes(ctx, rec)
 	if err != nil {

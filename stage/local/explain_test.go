@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -81,7 +82,7 @@ func TestExplain(t *testing.T) {
 		{
 			"both", func(s stage.Stage) stage.Stage { return hello(s).Mkdir("/d") },
 			func(s stage.Stage) stage.Stage { return s.File("/hello", "y").Mkdir("/d", stage.Mode(0o700)) },
-			[]string{"run changed: FILE /hello: content changed (x -> y)", "run changed: MKDIR /d: mode changed (493 -> 448), and 1 more"},
+			[]string{"run changed: FILE /hello: content changed (x -> y)", "run changed: MKDIR /d: mode changed (0755 -> 0700), and 1 more"},
 		},
 		{
 			"one inserted", func(s stage.Stage) stage.Stage { return hello(s).Mkdir("/d").Symlink("/d", "/l") },
@@ -147,6 +148,51 @@ func TestExplain(t *testing.T) {
 				sameLines(t, "renamed", explanations(explain(t, e, compile(t, c.now(renamed)), stage.Request{})), c.want...)
 			}
 		})
+	}
+}
+
+// A finished build tells the same, compared with the builds before it.
+func TestExplainResult(t *testing.T) {
+	base := shell(t)
+	e := executor(t, t.TempDir(), local.Options{})
+	dir := layout(t, "a = 1", "b = 1")
+	request := stage.Request{Context: stage.Dir(dir)}
+	app := func(foo string) stage.Stage {
+		return stage.From(base, stage.As("app")).Env("FOO", foo).Run("echo > /f").Copy(".", "/app/").Run("cat /app/b > /b").Mkdir("/d")
+	}
+	told := func(what string, s stage.Stage, r stage.Request, want ...string) {
+		t.Helper()
+		before := explanations(explain(t, e, compile(t, s), r))
+		for i, line := range before {
+			line, _, _ = strings.Cut(line, unknown)
+			if strings.HasPrefix(line, " ") {
+				line = "run" + line
+			}
+			before[i] = line
+		}
+		sameLines(t, what+", before", before, want...)
+		list, err := stage.ExplainResult(t.Context(), build(t, e, s, r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameLines(t, what+", afterwards", explanations(list), want...)
+	}
+	build(t, e, app("1"), request)
+	told("unchanged", app("1"), request)
+	writeFile(t, dir, "b", "2")
+	told("a file", app("1"), request,
+		"run changed: COPY . /app/: b: content",
+		"run below: RUN cat /app/b > /b: stands on COPY . /app/, which changed",
+		"run below: MKDIR /d: stands on COPY . /app/, which changed")
+	told("a variable", app("2"), request,
+		"run changed: RUN echo > /f: ENV FOO changed (1 -> 2)",
+		"run below: COPY . /app/: stands on RUN echo > /f, which changed",
+		"run changed: RUN cat /app/b > /b: ENV FOO changed (1 -> 2), and 1 more",
+		"run below: MKDIR /d: stands on RUN cat /app/b > /b, which changed")
+	res := build(t, e, app("1"), request)
+	res.Close()
+	if _, err := stage.ExplainResult(t.Context(), res); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("of a closed result: %v", err)
 	}
 }
 

@@ -22,10 +22,7 @@ func (x *explainer) standings(ctx context.Context, step *stage.Step, was *recipe
 		d := stage.Difference{Kind: stage.Changed, What: what, New: shortened(x.steps[id].Text, maxText)}
 		switch {
 		case f.changed:
-			root := f.Step
-			if f.Cause == stage.CauseBelow && f.After != nil {
-				root = f.After
-			}
+			root := f.root()
 			d.New = shortened(root.Text, maxText)
 			switch x.found[root.ID].Cause {
 			case stage.CauseFirst:

@@ -117,6 +117,16 @@ func (s *session) noteMade(step *stage.Step) {
 	s.made[step.ID] = true
 }
 
+// noteMissed notes why the record of a step's recipe did not count.
+func (s *session) noteMissed(step *stage.Step, why stage.Cause) {
+	s.reportMu.Lock()
+	defer s.reportMu.Unlock()
+	if s.missed == nil {
+		s.missed = map[int]stage.Cause{}
+	}
+	s.missed[step.ID] = why
+}
+
 // remember writes the histories of the stages of which this build made a step. It is
 // nothing that a build could fail of.
 func (s *session) remember(ctx context.Context) {

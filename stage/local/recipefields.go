@@ -194,9 +194,14 @@ func (r *itemReader) field(label, value string) {
 }
 
 func (r *itemReader) other(label, value string) {
-	if strings.HasPrefix(value, "[") {
+	switch {
+	case strings.HasPrefix(value, "["):
 		value = words(list(value))
-	} else {
+	case label == "mode":
+		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+			value = fmt.Sprintf("%04o", n)
+		}
+	default:
 		value = text(value)
 	}
 	if r.mount != "" {

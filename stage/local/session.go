@@ -47,6 +47,7 @@ type session struct {
 	reportMu sync.Mutex
 	reports  map[int]stage.StepReport
 	made     []bool                         // of each step: its record was written
+	missed   map[int]stage.Cause            // of steps whose record was there and did not count: why
 	before   map[historyName][]historyEntry // of stages with such steps, as it was
 
 	doubted sync.Map // cache.Digest: packs that have been read as a whole

@@ -24,7 +24,8 @@ type Build interface {
 //	stagetest.MustHit(t, stagetest.ImageWith(t, app, changed), deps)
 //
 // proves that a change of the source does not fetch the modules again. When a step ran, the test fails with the place where it
-// was written, and with which of them ran for a reason of their own and which only because they stand on another.
+// was written, and with the first thing that differs from the nearest step of an earlier build: a variable, a file, a step that
+// it stands on.
 //
 // A stage that is no part of the build ends the test.
 func MustHit(tb testing.TB, b Build, stages ...stage.Stage) {
@@ -48,6 +49,7 @@ func MustHit(tb testing.TB, b Build, stages ...stage.Stage) {
 	for _, r := range b.Report().Steps {
 		ran[r.Step] = r.Status == stage.Ran && (len(stages) == 0 || wanted[r.Step])
 	}
+	why := explanations(tb, b)
 	var text strings.Builder
 	n := 0
 	for id, step := range steps {
@@ -55,7 +57,7 @@ func MustHit(tb testing.TB, b Build, stages ...stage.Stage) {
 			continue
 		}
 		n++
-		fmt.Fprintf(&text, "\n%s: %s\n\t%s", step.Pos(), step.Text, reason(steps, ran, id))
+		fmt.Fprintf(&text, "\n%s: %s\n\t%s", step.Pos(), step.Text, reason(steps, ran, id, why[id]))
 	}
 	if n == 0 {
 		return
@@ -79,8 +81,31 @@ func mark(steps []*stage.Step, marked []bool, id int) {
 	}
 }
 
+// explanations are what the build tells of why its steps ran, by their numbers; nothing when it tells nothing.
+func explanations(tb testing.TB, b Build) map[int]stage.Explanation {
+	x, ok := b.(stage.ResultExplainer)
+	if !ok {
+		return nil
+	}
+	list, err := x.Explain(tb.Context())
+	if err != nil {
+		return nil
+	}
+	why := make(map[int]stage.Explanation, len(list))
+	for _, e := range list {
+		why[e.Step.ID] = e
+	}
+	return why
+}
+
 // reason says why a step ran, as far as the build tells.
-func reason(steps []*stage.Step, ran []bool, id int) string {
+func reason(steps []*stage.Step, ran []bool, id int, why stage.Explanation) string {
+	if why.Cause != "" && why.Cause != stage.CauseFirst {
+		if why.After != nil {
+			return fmt.Sprintf("%s (%s)", why, why.After.Pos())
+		}
+		return why.String()
+	}
 	below := make([]bool, len(steps))
 	mark(steps, below, id)
 	below[id] = false

@@ -31,7 +31,7 @@ func ExampleMustHit() {
 	// Output:
 	// stagetest: 2 steps ran that should have been in the cache:
 	// hit_example_test.go:21: COPY . /src/
-	// 	because of what it says itself, or of the files that it takes from the build context: no build with this cache had the same
+	// 	main.go: content
 	// hit_example_test.go:22: RUN /bin/sh -c go build .
-	// 	because what it stands on ran: hit_example_test.go:21: COPY . /src/
+	// 	stands on COPY . /src/, which changed (hit_example_test.go:21)
 }
