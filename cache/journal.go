@@ -129,9 +129,6 @@ func parseLine(text []byte) (l line, ok bool) {
 	return l, err1 == nil && err2 == nil && l.bytes >= 0 && validID(l.id)
 }
 
-// maxLine bounds a line of the log and of a run.
-const maxLine = 512
-
 // validKind reports whether a kind is a word that a line can have.
 func validKind(k Kind) bool {
 	return len(k) > 0 && len(k) <= 32 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz") == ""
