@@ -31,7 +31,8 @@ type DiskOptions struct {
 // left behind is removed by the next one that writes.
 //
 // Its methods may be called by several goroutines at once. Reading needs no
-// lock and writes nothing, so a store on a read-only file system can be read.
+// lock, and sets no more than the time of access of what it finds, if it may: a
+// store on a read-only file system can be read.
 // Everyone who may write to the directory decides what is in your images.
 type Disk struct {
 	dir  string // absolute

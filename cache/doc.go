@@ -20,6 +20,8 @@
 //     result.
 //   - Nothing half-written is ever visible, and nothing visible is edited.
 //   - A record is not there before the blobs that were committed before it.
+//   - What is used under a [Lease] is not removed by [Disk.Collect], in any
+//     process, until the lease ends.
 //
 // # Limits
 //
@@ -27,6 +29,17 @@
 // whoever may write to a store decides what comes out of it. Records have at
 // most [MaxRecord] bytes. A record may name a blob that has since been removed;
 // whoever follows it treats that as a miss.
+//
+// # Keeping it small
+//
+// [Disk.Collect] removes what was unused for the longest time, as a [Policy]
+// says: by bytes, age, free space and kind. Its work grows with what it removes
+// and what was used since the last time, not with what there is; once in 30 days,
+// and when the journal was lost, it looks at everything, as [Disk.Usage] does.
+// A [Memory] is not collected.
+//
+// A clock that is set forward makes everything look unused for so long: what
+// living leases cover stays, the rest may go. Set back, it makes nothing older.
 //
 // # Concurrency
 //

@@ -45,6 +45,8 @@ func Test(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"ConcurrentRecords", concurrentRecords},
 		{"ConcurrentBlobs", concurrentBlobs},
 		{"Lease", lease},
+		{"Touch", touch},
+		{"Collect", collect},
 		{"Lock", lock},
 		{"LockWaits", lockWaits},
 		{"LockCancelled", lockCancelled},
