@@ -24,6 +24,7 @@ func TestFaults(t *testing.T) {
 		{"ReadOnlyCache", testReadOnlyCache},
 		{"SyncOrder", testSyncOrder},
 		{"ClockSetBack", testClockSetBack},
+		{"RegistryCache", testRegistryCache},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, w.of(t)) })
 	}
