@@ -21,16 +21,19 @@ import (
 )
 
 type config struct {
-	base, push, cacheDir string
-	dirs                 []string
+	base, push, cacheDir, outDir string
+	again                        int
+	dirs                         []string
 }
 
 func main() {
 	var c config
-	form := flag.String("form", "", "what to build: onefile, many, graph")
+	form := flag.String("form", "", "what to build: onefile, many, graph, seed, chain")
 	flag.StringVar(&c.base, "base", "", "reference of the base image")
 	flag.StringVar(&c.push, "push", "", "reference to push to; with several contexts a number is added")
 	flag.StringVar(&c.cacheDir, "cache", "", "directory of the cache")
+	flag.StringVar(&c.outDir, "out", "", "directory for the image, of forms that do not push it")
+	flag.IntVar(&c.again, "again", 0, "build so many times more in this process, and write the times of these builds to OUT/again as lines of nanoseconds")
 	profile := flag.String("cpuprofile", "", "file for a profile of the processor time")
 	flag.Parse()
 	c.dirs = flag.Args()
@@ -58,6 +61,12 @@ func run(form, profile string, c config) error {
 		return build(ctx, oneFile(c.base), c.dirs[0], c.push, stagewright.Options{CacheDir: c.cacheDir})
 	case "graph":
 		return build(ctx, graph(), c.dirs[0], c.push, stagewright.Options{CacheDir: c.cacheDir})
+	case "seed":
+		return c.repeat(ctx, seed(c.base), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
+	case "chain":
+		return c.repeat(ctx, chain(c.base), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
+	case "context":
+		return c.repeat(ctx, stage.Scratch().Copy(".", "/srv"), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
 	case "limit":
 		return limit(ctx, c)
 	case "many":
