@@ -136,3 +136,27 @@ func TestKindOfRequest(t *testing.T) {
 		}
 	}
 }
+
+// Every open of a file counts, and two of one file in a row are one; those of directories and of the Dockerfile do not.
+func TestOpens(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"Dockerfile", "a/one", "a/b/two", "three"} {
+		if err := write(dir, name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := opens(dir, func() error {
+		for _, name := range []string{"Dockerfile", "a/one", "a/b/two", "a/one", "a", ""} {
+			f, err := os.Open(filepath.Join(dir, name))
+			if err != nil {
+				return err
+			}
+			f.Close()
+		}
+		_, err := os.Stat(filepath.Join(dir, "three"))
+		return err
+	})
+	if err != nil || n != 3 {
+		t.Errorf("%d, %v", n, err)
+	}
+}

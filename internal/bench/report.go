@@ -41,7 +41,24 @@ func (r *report) table(w io.Writer) (missed int) {
 			row.peaks(), row.sizes())
 	}
 	r.limits(w)
-	return missed + r.requests(w)
+	return missed + r.requests(w) + r.opens(w)
+}
+
+// opens writes how many files were opened.
+func (r *report) opens(w io.Writer) (missed int) {
+	for _, row := range r.Rows {
+		switch {
+		case row.Opened == nil:
+		case row.Phase == cold:
+			fmt.Fprintf(w, "\n%s, %s: %d files opened.\n", row.Title, row.Phase, *row.Opened)
+		case *row.Opened <= row.opens:
+			fmt.Fprintf(w, "\n%s, %s: %d files opened, at most %d: met.\n", row.Title, row.Phase, *row.Opened, row.opens)
+		default:
+			missed++
+			fmt.Fprintf(w, "\n%s, %s: %d files opened, at most %d: **missed**.\n", row.Title, row.Phase, *row.Opened, row.opens)
+		}
+	}
+	return missed
 }
 
 // limits writes the rows that were compared with the bare limit.

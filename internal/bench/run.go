@@ -32,11 +32,13 @@ type row struct {
 	Samples  map[string][]sample `json:"samples"` // by the names of the sides, in the order of the runs
 	Pushed   map[string]int64    `json:"pushed"`  // bytes of the image's layers, by the names of the sides
 	Requests map[string]int      `json:"requests,omitempty"`
-	BaseRead int64               `json:"baseRead"` // bytes of blobs that stagewright read from the registry, when requests were counted
+	BaseRead int64               `json:"baseRead"`         // bytes of blobs that stagewright read from the registry, when requests were counted
+	Opened   *int                `json:"opened,omitempty"` // files of the context that stagewright opened, when that was counted
 
 	budget   budget
 	requests map[string]int // that Requests must be
 	noRead   bool           // BaseRead must be at most maxConfig
+	opens    int            // that Opened may be at most
 }
 
 // run measures one workload n times.
@@ -54,6 +56,11 @@ func (b *bench) run(ctx context.Context, w workload, n int) ([]*row, error) {
 	if w.counted() {
 		if err := b.withRegistry(ctx, w.bases, func() error { return m.count(ctx) }); err != nil {
 			return nil, fmt.Errorf("%s, counting: %w", w.name, err)
+		}
+	}
+	if w.opens != nil {
+		if err := b.withRegistry(ctx, w.bases, func() error { return m.countOpens(ctx) }); err != nil {
+			return nil, fmt.Errorf("%s, counting opened files: %w", w.name, err)
 		}
 	}
 	var rows []*row
@@ -124,7 +131,7 @@ func (m *measurement) edit() error {
 func (m *measurement) row(p phase) *row {
 	if m.rows[p] == nil {
 		m.rows[p] = &row{Workload: m.w.name, Title: m.w.title, Phase: p, Samples: map[string][]sample{}, Pushed: map[string]int64{},
-			budget: m.w.budgets[p], requests: m.w.requests[p], noRead: m.w.noRead[p]}
+			budget: m.w.budgets[p], requests: m.w.requests[p], noRead: m.w.noRead[p], opens: m.w.opens[p]}
 	}
 	return m.rows[p]
 }
@@ -189,6 +196,12 @@ func (m *measurement) job(s side, p phase, round, registry string) job {
 		repo += "/elsewhere"
 	}
 	j := job{workload: m.w, dirs: m.dirs, push: fmt.Sprintf("%s/%s:1.0", registry, repo)}
+	if m.w.local {
+		j.tar = filepath.Join(m.ours.out(), "image.tar")
+	}
+	if p == again {
+		j.again = 20
+	}
 	if m.w.tar {
 		j.tar = filepath.Join(m.dir, "image.tar")
 	}
@@ -221,6 +234,29 @@ func (m *measurement) count(ctx context.Context) error {
 			return err
 		}
 		m.rows[p].Requests, m.rows[p].BaseRead = c.take()
+	}
+	return nil
+}
+
+// countOpens runs stagewright once more and counts which files of the context it opens.
+func (m *measurement) countOpens(ctx context.Context) error {
+	if err := m.ours.reset(ctx); err != nil {
+		return err
+	}
+	for _, p := range m.w.phases {
+		if p == edited || p == elsewhere {
+			if err := m.edit(); err != nil {
+				return err
+			}
+		}
+		n, err := opens(m.dirs[0], func() error {
+			_, err := m.ours.run(ctx, m.job(m.ours, p, "opens", m.registry))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		m.rows[p].Opened = &n
 	}
 	return nil
 }

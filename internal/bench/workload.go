@@ -16,6 +16,7 @@ const (
 	unchanged phase = "unchanged" // the same build again
 	edited    phase = "edit"      // again, after one small edit
 	elsewhere phase = "elsewhere" // again, after another edit, to a repository that is not there yet
+	again     phase = "again"     // the same build again, in the process that did it: the least of 20, since a scheduler shows in the others
 )
 
 // A budget is what the project promises of one phase. A zero field promises nothing.
@@ -42,10 +43,13 @@ type workload struct {
 	oursOnly bool
 	limit    bool // the bare limit is measured, too
 	tar      bool // the image goes to an OCI archive, not to the registry
+	local    bool // the image goes to an OCI layout and a docker archive, as the quickstart's does
 	// requests are what stagewright may ask the registry for, by phase; noRead are phases in which it may read no layer. Either makes
 	// it run once more, through a proxy that counts.
 	requests map[phase]map[string]int
 	noRead   map[phase]bool
+	// opens is how many files of the context stagewright may open, by phase. They are counted in a run of their own.
+	opens map[phase]int
 }
 
 // counted tells whether requests are counted.
@@ -92,7 +96,9 @@ func workloads() []workload {
 			phases: allPhases, budgets: budgets(0.12, 0.1, 0.12)},
 		{name: "stages32", title: "32 independent stages that sleep 0.2 s, gathered by one", make: makeSleepers, edit: editFile("seed"), bases: []string{"shell"},
 			phases: allPhases, budgets: budgets(0.3, 0.3, 0.4)},
-		{name: "files-many", title: "50,000 small files", make: makeMany, edit: editFile("d7/f7"), phases: allPhases, budgets: budgets(0.12, 0.1, 0.12), limit: true},
+		{name: "files-many", title: "50,000 small files", make: makeMany, edit: editFile("d7/f7"), phases: allPhases, limit: true,
+			opens:   map[phase]int{unchanged: 0, edited: 2000},
+			budgets: map[phase]budget{cold: {ratio: 0.12}, unchanged: {ratio: 0.1, wall: 150 * time.Millisecond}, edited: {ratio: 0.12}}},
 		{name: "files-large", title: "1 GiB in 8 files, half text, half random", make: makeLarge, edit: editBytes("f1"), phases: allPhases,
 			budgets: budgets(0.2, 0.4, 0.1), limit: true},
 		{name: "builds16", title: "16 different builds at once in one process, shared base", make: makeOneOfMany, edit: editFile("files/1"), builds: 16,
@@ -103,6 +109,10 @@ func workloads() []workload {
 			}},
 		{name: "seed", title: "a Go program in two stages", make: makeSeed, edit: editFile("app/edited.go", "package main\n\nconst edited = %d\n"),
 			bases: []string{"golang", "shell"}, phases: allPhases, budgets: map[phase]budget{unchanged: {ratio: 0.3}}},
+		{name: "again-seed", title: "the same in Go, into a layout and an archive", make: makeSeed, bases: []string{"golang", "shell"}, program: "seed", oursOnly: true, local: true,
+			phases: []phase{cold, unchanged, again}, budgets: map[phase]budget{unchanged: {wall: 25 * time.Millisecond}, again: {wall: 5 * time.Millisecond}}},
+		{name: "again-chain", title: "100 steps in a row, into a layout and an archive", make: makeNothing, bases: []string{"shell"}, program: "chain", oursOnly: true, local: true,
+			phases: []phase{cold, unchanged, again}, budgets: map[phase]budget{unchanged: {wall: 20 * time.Millisecond}, again: {wall: 20 * time.Millisecond}}},
 	}
 }
 

@@ -65,8 +65,6 @@ func run(form, profile string, c config) error {
 		return c.repeat(ctx, seed(c.base), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
 	case "chain":
 		return c.repeat(ctx, chain(c.base), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
-	case "context":
-		return c.repeat(ctx, stage.Scratch().Copy(".", "/srv"), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
 	case "limit":
 		return limit(ctx, c)
 	case "many":
