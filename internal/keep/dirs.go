@@ -24,10 +24,7 @@ type Entry struct {
 	Used  time.Time // never in the future
 }
 
-const (
-	usedSuffix    = ".used"
-	removedPrefix = ".removed-" // a directory that is being deleted, or was by a process that is dead
-)
+const usedSuffix = ".used"
 
 // Hold marks the directory, which need not exist yet, as used now, and keeps it from being removed until release. The directory above must
 // exist. It waits for a collector only, which has looked and removes in microseconds. On a file system that is only read, where no collector
@@ -110,7 +107,7 @@ func remember(name string, m measured) {
 // staleSize is how long a directory that is used all the time is believed to have the size that it had.
 const staleSize = time.Hour
 
-// Dirs calls yield for each directory in parent that is kept, and for what is left of a removal. One that was measured since its last use is not measured again; with lazy
+// Dirs calls yield for each directory in parent that is kept. One that was measured since its last use is not measured again; with lazy
 // that also goes for one that was measured within the last hour. A parent that does not exist has none. The errors are those of yield, of the disk and the context's.
 func Dirs(ctx context.Context, parent string, lazy bool, yield func(Entry) error) error {
 	names, err := os.ReadDir(parent)
@@ -139,11 +136,9 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 	e := Entry{Name: filepath.Base(dir)}
 	mark := dir + usedSuffix
 	info, err := os.Lstat(mark)
-	if errors.Is(err, fs.ErrNotExist) { // it is being removed, or nobody has held it yet
-		if !strings.HasPrefix(e.Name, removedPrefix) {
-			if info, err := os.Lstat(dir); err == nil {
-				e.Used = past(info.ModTime())
-			}
+	if errors.Is(err, fs.ErrNotExist) { // nobody has held it yet
+		if info, err := os.Lstat(dir); err == nil {
+			e.Used = past(info.ModTime())
 		}
 		e.Bytes, err = Bytes(ctx, dir)
 		return e, err
@@ -169,27 +164,37 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 	return e, nil
 }
 
-// RemoveDir removes a directory and its mark, and returns the bytes that they took. The error wraps [ErrInUse] when somebody holds it, or has
-// used it at unless or later, and then nothing has changed. That it is absent is no error.
-func RemoveDir(ctx context.Context, dir string, unless time.Time) (freed int64, err error) {
-	gone := dir
-	if !strings.HasPrefix(filepath.Base(dir), removedPrefix) {
-		gone = filepath.Join(filepath.Dir(dir), removedPrefix+rand.Text())
-		if freed, err = takeAway(dir, gone, unless); err != nil {
-			return 0, ignoreGone(err)
-		}
+// RemoveDir removes a directory and its mark, and returns the bytes that they took. It is first moved to trash, a directory of the same file
+// system that [Sweep] empties when a process is killed meanwhile. The error wraps [ErrInUse] when somebody holds it, or has used it
+// at unless or later, and then nothing has changed. That it is absent is no error.
+func RemoveDir(ctx context.Context, dir, trash string, unless time.Time) (freed int64, err error) {
+	if err := os.MkdirAll(trash, 0o700); err != nil {
+		return 0, err
 	}
-	n, err := Bytes(ctx, gone)
+	gone := filepath.Join(trash, rand.Text())
+	release, err := Hold(gone) // so that Sweep leaves it to us
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		err = errors.Join(err, Unmark(gone))
+		release()
+	}()
+	mark, err := takeAway(dir, gone, unless)
 	if err != nil {
 		return 0, ignoreGone(err)
 	}
-	return freed + n, RemoveAll(gone)
+	n, err := Bytes(ctx, gone)
+	if err != nil {
+		return mark, ignoreGone(err)
+	}
+	return mark + n, RemoveAll(gone)
 }
 
 // takeAway gives a directory that nobody uses another name, and returns what its mark took.
 func takeAway(dir, gone string, unless time.Time) (int64, error) {
 	mark := dir + usedSuffix
-	if err := makeMark(dir); err != nil {
+	if err := makeMark(dir, gone+".mark"); err != nil {
 		return 0, err
 	}
 	f, err := os.OpenFile(mark, os.O_RDWR, 0)
@@ -216,6 +221,29 @@ func takeAway(dir, gone string, unless time.Time) (int64, error) {
 	return allocated(info), os.Remove(mark) // under its lock: who has opened it sees that it is not the name any more
 }
 
+// makeMark makes the mark of a directory that nobody has held yet, as old as the directory.
+func makeMark(dir, temp string) error {
+	if _, err := os.Lstat(dir + usedSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(temp, nil, 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	err = os.Chtimes(temp, info.ModTime(), info.ModTime())
+	if err == nil {
+		err = os.Link(temp, dir+usedSuffix)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody has begun to use it
+	}
+	return err
+}
+
 // Sweep removes everything in parent that nobody holds, for a directory of what is of use only to processes that live. What cannot be removed stays for the next time.
 func Sweep(parent string) {
 	names, err := os.ReadDir(parent)
@@ -232,37 +260,13 @@ func Sweep(parent string) {
 		dir, mark := strings.CutSuffix(name, usedSuffix)
 		switch {
 		case mark || n.IsDir():
-			_, _ = RemoveDir(context.Background(), dir, unheld)
+			_, _ = RemoveDir(context.Background(), dir, parent, unheld)
 		default: // nobody can hold it: its process has had time enough
 			if info, err := n.Info(); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
 				_ = os.Remove(name)
 			}
 		}
 	}
-}
-
-// makeMark makes the mark of a directory that nobody has held yet, as old as the directory.
-func makeMark(dir string) error {
-	if _, err := os.Lstat(dir + usedSuffix); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(dir), removedPrefix)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	err = errors.Join(f.Close(), os.Chtimes(f.Name(), info.ModTime(), info.ModTime()))
-	if err == nil {
-		err = os.Link(f.Name(), dir+usedSuffix)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody has begun to use it
-	}
-	return err
 }
 
 // past takes a time to come, after the clock was set back, for now.

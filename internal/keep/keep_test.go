@@ -43,7 +43,7 @@ func TestADirectoryThatIsHeldStays(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no flock")
 	}
-	parent := t.TempDir()
+	parent, trash := t.TempDir(), t.TempDir()
 	dir := filepath.Join(parent, "a")
 	release, err := keep.Hold(dir)
 	if err != nil {
@@ -51,22 +51,22 @@ func TestADirectoryThatIsHeldStays(t *testing.T) {
 	}
 	write(t, dir+"/f", strings.Repeat("x", 10_000))
 	future := time.Now().Add(time.Hour)
-	if _, err := keep.RemoveDir(t.Context(), dir, future); !errors.Is(err, keep.ErrInUse) {
+	if _, err := keep.RemoveDir(t.Context(), dir, trash, future); !errors.Is(err, keep.ErrInUse) {
 		t.Errorf("while it is held: %v", err)
 	}
 	release()
-	if _, err := keep.RemoveDir(t.Context(), dir, time.Now().Add(-time.Minute)); !errors.Is(err, keep.ErrInUse) {
+	if _, err := keep.RemoveDir(t.Context(), dir, trash, time.Now().Add(-time.Minute)); !errors.Is(err, keep.ErrInUse) {
 		t.Errorf("used a moment ago: %v", err)
 	}
 	size := dirsOf(t, parent, false)["a"].Bytes
-	freed, err := keep.RemoveDir(t.Context(), dir, future)
+	freed, err := keep.RemoveDir(t.Context(), dir, trash, future)
 	if err != nil || freed != size || freed < 10_000 {
 		t.Errorf("freed %d of %d, %v", freed, size, err)
 	}
 	if left, err := os.ReadDir(parent); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	if freed, err := keep.RemoveDir(t.Context(), dir, future); freed != 0 || err != nil {
+	if freed, err := keep.RemoveDir(t.Context(), dir, trash, future); freed != 0 || err != nil {
 		t.Errorf("of nothing: %d, %v", freed, err)
 	}
 }
@@ -75,7 +75,7 @@ func TestWhoHoldsADirectoryHasIt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no flock")
 	}
-	dir := filepath.Join(t.TempDir(), "a")
+	dir, trash := filepath.Join(t.TempDir(), "a"), t.TempDir()
 	var users, collectors sync.WaitGroup
 	done := make(chan bool)
 	for range 2 {
@@ -86,7 +86,7 @@ func TestWhoHoldsADirectoryHasIt(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := keep.RemoveDir(t.Context(), dir, time.Now().Add(time.Hour)); err != nil && !errors.Is(err, keep.ErrInUse) {
+				if _, err := keep.RemoveDir(t.Context(), dir, trash, time.Now().Add(time.Hour)); err != nil && !errors.Is(err, keep.ErrInUse) {
 					t.Error(err)
 					return
 				}
@@ -170,21 +170,18 @@ func TestADirectoryIsMeasuredAfterEachUse(t *testing.T) {
 func TestADirectoryWithoutAMarkIsAsOldAsItself(t *testing.T) {
 	parent := t.TempDir()
 	old := time.Now().Add(-time.Hour)
-	for _, name := range []string{"a", ".removed-x"} { // of an older version, and of a collector that was killed
-		write(t, filepath.Join(parent, name, "f"), "x")
-		setTime(t, filepath.Join(parent, name), old)
-	}
+	dir, trash := filepath.Join(parent, "a"), t.TempDir()
+	write(t, dir+"/f", "x")
+	setTime(t, dir, old)
 	all := dirsOf(t, parent, false)
-	if !all["a"].Used.Equal(old) && all["a"].Used.Sub(old).Abs() > time.Second || !all[".removed-x"].Used.IsZero() || len(all) != 2 {
+	if all["a"].Used.Sub(old).Abs() > time.Second || len(all) != 1 {
 		t.Fatalf("got %v", all)
 	}
-	if _, err := keep.RemoveDir(t.Context(), filepath.Join(parent, "a"), old.Add(-time.Minute)); !errors.Is(err, keep.ErrInUse) {
+	if _, err := keep.RemoveDir(t.Context(), dir, trash, old.Add(-time.Minute)); !errors.Is(err, keep.ErrInUse) {
 		t.Error(err)
 	}
-	for name := range all {
-		if freed, err := keep.RemoveDir(t.Context(), filepath.Join(parent, name), time.Now().Add(-time.Minute)); freed == 0 || err != nil {
-			t.Errorf("%s: freed %d, %v", name, freed, err)
-		}
+	if freed, err := keep.RemoveDir(t.Context(), dir, trash, time.Now().Add(-time.Minute)); freed != all["a"].Bytes || err != nil {
+		t.Errorf("freed %d of %d, %v", freed, all["a"].Bytes, err)
 	}
 	if left, err := os.ReadDir(parent); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)

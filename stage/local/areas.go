@@ -58,8 +58,8 @@ func areas(s cache.Store, lazy bool) []cache.Area {
 	dir := keeper.Dir()
 	return []cache.Area{
 		snapshotArea{filepath.Join(dir, snapshotsDir)},
-		mountArea{filepath.Join(dir, mountsDir), lazy},
-		gitArea{filepath.Join(dir, mirrorsDir), lazy},
+		mountArea{filepath.Join(dir, mountsDir), filepath.Join(dir, temporaryDir), lazy},
+		gitArea{filepath.Join(dir, mirrorsDir), filepath.Join(dir, temporaryDir), lazy},
 		fileArea{KindLog, filepath.Join(dir, logsDir), keeper},
 		fileArea{KindMemo, filepath.Join(dir, memoDir), keeper},
 	}
@@ -117,8 +117,8 @@ func snapshotOf(id string) (layer tree.Digest, ok bool) {
 
 // mountArea has what belongs to one id of cache mounts, as USER/NAME.
 type mountArea struct {
-	dir  string
-	lazy bool
+	dir, trash string
+	lazy       bool
 }
 
 func (mountArea) Kind() cache.Kind { return KindMount }
@@ -144,13 +144,13 @@ func (a mountArea) Scan(ctx context.Context, yield func(cache.Entry) error) erro
 
 // Remove implements cache.Area.
 func (a mountArea) Remove(ctx context.Context, id string, used time.Time) (int64, error) {
-	return removeDir(ctx, a.dir, id, 2, used)
+	return removeDir(ctx, a.dir, id, 2, a.trash, used)
 }
 
 // gitArea has the mirrors of git repositories, each by its name.
 type gitArea struct {
-	dir  string
-	lazy bool
+	dir, trash string
+	lazy       bool
 }
 
 func (gitArea) Kind() cache.Kind { return KindGit }
@@ -162,7 +162,7 @@ func (a gitArea) Scan(ctx context.Context, yield func(cache.Entry) error) error 
 
 // Remove implements cache.Area.
 func (a gitArea) Remove(ctx context.Context, id string, used time.Time) (int64, error) {
-	return removeDir(ctx, a.dir, id, 1, used)
+	return removeDir(ctx, a.dir, id, 1, a.trash, used)
 }
 
 func entryOf(kind cache.Kind, id string, e keep.Entry, detail string) cache.Entry {
@@ -170,7 +170,7 @@ func entryOf(kind cache.Kind, id string, e keep.Entry, detail string) cache.Entr
 }
 
 // removeDir removes a directory that package keep keeps, by its path of so many names in another one.
-func removeDir(ctx context.Context, dir, id string, names int, used time.Time) (int64, error) {
+func removeDir(ctx context.Context, dir, id string, names int, trash string, used time.Time) (int64, error) {
 	if !filepath.IsLocal(id) || strings.Count(id, "/") != names-1 || strings.HasSuffix(id, "/") {
 		return 0, cache.ErrNotFound
 	}
@@ -178,7 +178,7 @@ func removeDir(ctx context.Context, dir, id string, names int, used time.Time) (
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return 0, cache.ErrNotFound
 	}
-	freed, err := keep.RemoveDir(ctx, path, used.Add(1))
+	freed, err := keep.RemoveDir(ctx, path, trash, used.Add(1))
 	if errors.Is(err, keep.ErrInUse) {
 		err = cache.ErrInUse
 	}

@@ -168,6 +168,11 @@ func (e *Executor) Execute(ctx context.Context, g *stage.Graph, r stage.Request)
 }
 
 func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request) (stage.Result, error) {
+	if _, ok := cache.Dir(e.opts.Store); ok {
+		if _, err := e.privateDir(); err != nil { // begins to remove what dead processes left
+			return nil, err
+		}
+	}
 	s, err := e.openBuild(ctx, g, r, nil)
 	if err != nil {
 		s, err = e.openPartial(ctx, g, r, err)

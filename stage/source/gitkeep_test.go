@@ -27,7 +27,7 @@ func TestGitMirrorIsHeld(t *testing.T) {
 		if err != nil || len(all) != 1 {
 			t.Fatal(all, err)
 		}
-		if _, err := keep.RemoveDir(t.Context(), filepath.Dir(all[0]), later); !errors.Is(err, want) {
+		if _, err := keep.RemoveDir(t.Context(), filepath.Dir(all[0]), t.TempDir(), later); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
