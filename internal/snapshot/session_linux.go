@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,6 +66,30 @@ func newSession(tmp string) (*session, error) {
 		})
 	}
 	return s, nil
+}
+
+// hasDead reports whether there is a session in tmp that nobody holds.
+func hasDead(tmp string) bool {
+	entries, err := os.ReadDir(tmp)
+	if err != nil || !slices.ContainsFunc(entries, os.DirEntry.IsDir) {
+		return false
+	}
+	gate, err := lockTry(filepath.Join(tmp, lockFile))
+	if err != nil {
+		return false // somebody is at it
+	}
+	defer gate.Close()
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		if !e.IsDir() {
+			return false
+		}
+		lock, err := lockTry(filepath.Join(tmp, e.Name(), lockFile))
+		if err != nil {
+			return false
+		}
+		lock.Close()
+		return true
+	})
 }
 
 // takeDead moves the directories of sessions that nobody holds into this one and returns their new names.

@@ -87,20 +87,36 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	form := "root"
-	if uid := os.Geteuid(); uid != 0 {
-		form = "user-" + strconv.Itoa(uid)
-	}
 	if o.Parallel <= 0 {
 		o.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	s := &Store{base: filepath.Join(dir, form), opts: o, boot: bootID(), ready: map[tree.Digest]fileID{}, flights: map[tree.Digest]*flight{},
+	s := &Store{base: filepath.Join(dir, form()), opts: o, boot: bootID(), ready: map[tree.Digest]fileID{}, flights: map[tree.Digest]*flight{},
 		layers: root{fd: -1}}
 	if err := s.open(dir); err != nil {
 		s.release()
 		return nil, err
 	}
 	return s, nil
+}
+
+// form names the directory of this identity's form.
+func form() string {
+	if uid := os.Geteuid(); uid != 0 {
+		return "user-" + strconv.Itoa(uid)
+	}
+	return "root"
+}
+
+// Sweep removes what processes that are dead left unfinished in the store in dir, without opening it. What cannot be removed stays for the next time.
+func Sweep(dir string) {
+	tmp := filepath.Join(dir, form(), tmpDir)
+	if !hasDead(tmp) {
+		return
+	}
+	if s, err := newSession(tmp); err == nil {
+		s.sweeper.Wait()
+		_ = s.close()
+	}
 }
 
 func (s *Store) open(dir string) error {

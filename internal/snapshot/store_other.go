@@ -31,6 +31,9 @@ func (*Store) Close() error { return nil }
 // Layers calls nothing: elsewhere there are none.
 func Layers(context.Context, string, func(Layer) error) error { return nil }
 
+// Sweep does nothing: elsewhere there is nothing.
+func Sweep(string) {}
+
 // Find returns an error: elsewhere there are no layers.
 func Find(string, tree.Digest) (Layer, error) { return Layer{}, ErrNotFound }
 

@@ -226,3 +226,30 @@ func TestALayerIsMarkedOnceALease(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSweepTakesTheDeadOnly(t *testing.T) {
+	var c contents
+	full := c.parse(t, smallTree)
+	store := tempDir(t)
+	Sweep(store) // of nothing
+	s := openStore(t, store)
+	upper, err := s.NewUpper(t.Context(), full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp := filepath.Dir(s.session.path)
+	dead := filepath.Join(tmp, "DEAD")
+	if err := errors.Join(os.MkdirAll(dead+"/1/fs/a", 0o700), os.WriteFile(dead+"/lock", nil, 0o600), os.WriteFile(dead+"/1/fs/a/b", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	Sweep(store)
+	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the dead are there: %v", err)
+	}
+	if _, err := os.Stat(upper.Dir); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) != 2 { // the session and the lock
+		t.Errorf("there are %v, %v", left, err)
+	}
+}

@@ -292,14 +292,14 @@ func (e *Executor) makePrivate() error {
 		return nil
 	}
 	if dir, ok := cache.Dir(e.opts.Store); ok {
-		e.private, e.temp = dir, newTemporary(filepath.Join(dir, temporaryDir))
+		e.private, e.temp = dir, newTemporary(dir)
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "stagewright-")
 	if err != nil {
 		return fmt.Errorf("local: no directory for private files: %w", err)
 	}
-	e.private, e.temp, e.temporary = dir, newTemporary(filepath.Join(dir, temporaryDir)), true
+	e.private, e.temp, e.temporary = dir, newTemporary(dir), true
 	return nil
 }
 

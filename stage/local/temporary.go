@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/stagewright/stagewright/internal/keep"
+	"github.com/stagewright/stagewright/internal/snapshot"
 )
 
 // temporary is a directory for what goes with an executor, below one that processes share.
@@ -23,10 +24,14 @@ type temporary struct {
 	release func()
 }
 
-// newTemporary sweeps parent, which need not exist, beside what the caller does.
-func newTemporary(parent string) *temporary {
-	t := &temporary{parent: parent}
-	t.sweeper.Go(func() { keep.Sweep(parent) })
+// newTemporary sweeps its place below a private directory, which need not exist, and that of
+// snapshots, beside what the caller does.
+func newTemporary(private string) *temporary {
+	t := &temporary{parent: filepath.Join(private, temporaryDir)}
+	t.sweeper.Go(func() {
+		keep.Sweep(t.parent)
+		snapshot.Sweep(filepath.Join(private, snapshotsDir))
+	})
 	return t
 }
 
