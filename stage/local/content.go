@@ -81,7 +81,7 @@ func (s *session) locateOwn(ctx context.Context, d *demand, id int, digest tree.
 		if err != nil || o.empty() || !o.has(digest) {
 			return nil, err
 		}
-		if o.Layer != nil && !s.hasSnapshot(o.Snapshot) {
+		if o.Snapshot.IsZero() || o.Layer != nil && !s.hasSnapshot(o.Snapshot) {
 			return s.inLayer(ctx, d, step, o, digest)
 		}
 		_, snapshots, err := s.dirs()

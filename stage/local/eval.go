@@ -160,6 +160,9 @@ func (s *session) lookup(ctx context.Context, step *stage.Step, key cache.Key) (
 	if !ok || !s.fresh(step, time.Unix(0, rec.Ran)) {
 		return nil, err
 	}
+	if rec.Imported && rec.On.IsZero() && rec.Content != key {
+		return nil, nil // it does not say of which files it is
+	}
 	if ok, err := s.hasBytes(ctx, rec); !ok || err != nil || !s.hasOutput(ctx, rec.Output) {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (r *imageRecord) large() (list []cache.Digest) {
 }
 
 func (r *baseRecord) accept(ctx context.Context, s *session, from *remote) bool {
-	return s.fetch(ctx, from, r.Changes, maxChanges)
+	return !r.Changes.IsZero() && s.fetch(ctx, from, r.Changes, maxChanges) // few layers change nothing, and a record that says nothing is like theirs
 }
 
 func (r *baseRecord) imported() bool        { return r.Imported }
