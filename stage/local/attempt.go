@@ -40,6 +40,9 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 	if j.lowers, err = s.lowers(ctx, d, step.Parent); err != nil {
 		return nil, err
 	}
+	if s.apart != nil {
+		j.snapshots = s.apart.snapshots
+	}
 	if j.account, err = s.processUser(ctx, d, step.Parent, parent, op.User); err != nil {
 		return nil, err
 	}
@@ -79,6 +82,9 @@ func (s *session) attempt(ctx context.Context, d *demand, j *job) (o *outcome, e
 	}
 	defer mounts.release()
 	lowers, err := s.onMountPoints(ctx, j.lowers, mounts.list)
+	if err == nil && s.apart != nil {
+		lowers, err = s.apart.reordered(ctx, lowers, j.parent)
+	}
 	if err != nil {
 		return nil, err
 	}

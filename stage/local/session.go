@@ -43,6 +43,9 @@ type session struct {
 	// cacheOnly makes a base layer that the cache does not have fail with errWouldRun.
 	cacheOnly bool
 
+	// apart is where the session runs steps whose results nobody keeps; nil for all but Verify.
+	apart *apart
+
 	events   sync.Mutex // serialises Request.Progress
 	reportMu sync.Mutex
 	reports  map[int]stage.StepReport
@@ -80,6 +83,7 @@ const (
 	kindExecute                // one execution of a content key
 	kindImage                  // the image of a target, by its place in Graph.Targets
 	kindRecompress             // a layer of a base image in the form that Options.Compression asks for
+	kindAgain                  // a step done again, to be compared
 	kindBlob                   // the bytes of a layer that the cache has lost
 	kindExport                 // the layers that an export lacks
 )
