@@ -24,19 +24,19 @@ import (
 
 // flags are the command line. Lists are in the order in which they were given.
 type flags struct {
-	file, target, network, cacheDir, progress string
-	iidFile, metadataFile, print, lockFile    string
-	explain                                   string
-	tags, hosts, platforms, outputs           []string
-	secrets, agents, contexts                 []string
-	buildArgs, labels                         map[string]string
-	annotations, indexAnnotations             map[string]string
-	emulators                                 map[string]string
-	noCacheStages                             []string
-	cacheFrom, cacheTo                        []string
-	pull                                      stagewright.PullPolicy
-	push, load, noCache, check, offline       bool
-	context                                   string
+	file, target, network, cacheDir, progress   string
+	iidFile, metadataFile, print, lockFile      string
+	explain                                     string
+	tags, hosts, platforms, outputs             []string
+	secrets, agents, contexts                   []string
+	buildArgs, labels                           map[string]string
+	annotations, indexAnnotations               map[string]string
+	emulators                                   map[string]string
+	noCacheStages                               []string
+	cacheFrom, cacheTo                          []string
+	pull                                        stagewright.PullPolicy
+	push, load, noCache, check, offline, verify bool
+	context                                     string
 
 	temporary []string // files that go when the program ends
 }
@@ -195,6 +195,7 @@ func (f *flags) define(set *flag.FlagSet) {
 		return nil
 	})
 	set.Var((*pullFlag)(&f.pull), "pull", "ask registries for images: always, which is the default, missing or never")
+	set.BoolVar(&f.verify, "verify", false, "do every step once more in another way before the outputs are written, and compare: a step that is not reproducible is an error")
 	set.BoolVar(&f.offline, "offline", false, "send no request; what is not in the cache is an error")
 	set.Var((*optional)(&f.explain), "explain", "write why which steps would be built instead of building; --explain=json for tools")
 	set.BoolVar(&f.check, "check", false, "write the warnings about the Dockerfile instead of building")

@@ -83,6 +83,11 @@ func run(ctx context.Context, args []string, std streams) error {
 	if f.explain != "" {
 		return explain(ctx, f.explain, target, options, std.out)
 	}
+	if f.verify {
+		if err := f.verifyBuild(ctx, target, &options, std); err != nil {
+			return err
+		}
+	}
 	return build(ctx, f, target, options, std)
 }
 

@@ -335,6 +335,32 @@ RUN cat /tool
 	}
 }
 
+// TestVerify: a step that is not reproducible is named, and nothing is written.
+func TestVerify(t *testing.T) {
+	registry := stagetest.Registry(t)
+	registry.Push("shell", stagetest.Shell(t))
+	c := project(t, `
+-- Dockerfile --
+FROM `+registry.Ref("shell")+`
+RUN echo same > /same
+ARG WHEN=never
+RUN if [ $WHEN = always ]; then date > /when; fi
+`)
+	if _, log := c.must(t, "--verify", "-o", "DIR/out", "DIR"); !strings.Contains(log, "2 steps done again, ") || !strings.Contains(log, "no difference") {
+		t.Errorf("the log says\n%s", log)
+	}
+	if got := c.file(t, "out/same"); got != "same\n" {
+		t.Errorf("the output has %q", got)
+	}
+	_, log, err := c.run(t, "--verify", "--no-cache", "--build-arg", "WHEN=always", "-o", "DIR/other", "DIR")
+	if err == nil || !strings.Contains(err.Error(), "Dockerfile:4:1: stage 0: RUN") || !strings.Contains(err.Error(), "not reproducible: /when: content: ") || !strings.Contains(log, "1 difference") {
+		t.Errorf("error %v\n%s", err, log)
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "other")); err == nil {
+		t.Error("an output was written")
+	}
+}
+
 func TestPrint(t *testing.T) {
 	c := project(t, site)
 	for form, want := range map[string]string{

@@ -42,7 +42,6 @@ func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) 
 		return nil, err
 	}
 	again := s.look()
-	again.request.Progress = r.Progress
 	store := &scratch{below: again.opts.Store}
 	again.opts.Store = store
 	defer func() { err = errors.Join(err, store.close()) }()
@@ -59,7 +58,7 @@ func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) 
 			v.Missing = append(v.Missing, step)
 			continue
 		}
-		switch err := again.verifyStep(ctx, v, step); {
+		switch err := again.verifyStep(ctx, v, step, r.Progress); {
 		case errors.Is(err, errWouldRun):
 			v.Missing = append(v.Missing, step)
 		case err != nil:
@@ -69,9 +68,9 @@ func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) 
 	return v, nil
 }
 
-// verifyStep does one step again and compares. errWouldRun says that the cache has not got
-// what it stands on.
-func (s *session) verifyStep(ctx context.Context, v *stage.Verification, step *stage.Step) error {
+// verifyStep does one step again and compares. Of that alone tell is told, not of what is found
+// in the cache for it. errWouldRun says that the cache has not got what it stands on.
+func (s *session) verifyStep(ctx context.Context, v *stage.Verification, step *stage.Step, tell func(stage.Event)) error {
 	was, err := s.outcome(ctx, nil, step.ID)
 	if err != nil {
 		return err
@@ -83,6 +82,9 @@ func (s *session) verifyStep(ctx context.Context, v *stage.Verification, step *s
 	if err := nextSecond(ctx, time.Unix(0, was.Ran)); err != nil {
 		return err
 	}
+	delete(s.reports, step.ID) // that it was found
+	s.request.Progress = tell
+	defer func() { s.request.Progress = nil }()
 	began := time.Now()
 	s.emit(stage.StepStarted{Step: step, Time: began})
 	now, err := get(ctx, s, nil, task{kind: kindAgain, step: step.ID}, func(ctx context.Context, d *demand) (*outcome, error) {
