@@ -37,8 +37,7 @@ func (s *Store) Compact(ctx context.Context, o CompactOptions) (Compaction, erro
 		return Compaction{}, err
 	}
 	defer done()
-	c, err := s.compact(ctx, o)
-	return c, s.wrap(err)
+	return s.compact(ctx, o)
 }
 
 func (s *Store) compact(ctx context.Context, o CompactOptions) (Compaction, error) {
@@ -72,7 +71,7 @@ func (s *Store) reread(ctx context.Context) ([]error, error) {
 		return nil, ctx.Err()
 	}
 	defer func() { <-r.turn }()
-	limited, cancel := context.WithTimeoutCause(ctx, 10*s.options.Timeout, errSlow)
+	limited, cancel := context.WithTimeoutCause(ctx, 10*s.options.Timeout, &slowError{10 * s.options.Timeout})
 	defer cancel()
 	troubles, err := s.read(limited)
 	r.done = r.done || err == nil

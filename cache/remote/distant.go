@@ -132,7 +132,7 @@ type pacedReader struct {
 
 func (r *pacedReader) begin() {
 	r.since = time.Now()
-	r.timer = time.AfterFunc(r.of.options.Timeout-r.waited, func() { r.cancel(errSlow) })
+	r.timer = time.AfterFunc(r.of.options.Timeout-r.waited, func() { r.cancel(&slowError{r.of.options.Timeout}) })
 }
 
 func (r *pacedReader) end(n int) {

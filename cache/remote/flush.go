@@ -33,7 +33,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	if len(x.records)+len(x.blobs) > 0 {
 		added, err := s.push(ctx, split(x, nil), 'w', sources)
 		if err != nil {
-			return s.wrap(err)
+			return err
 		}
 		s.learn(added)
 	}
@@ -118,7 +118,7 @@ func (s *Store) fresh(ctx context.Context, records []*record, blobs map[cache.Di
 	if due := s.due(known, now); len(due.records)+len(due.blobs) > 0 {
 		lost, err := s.lost(ctx, due)
 		if err != nil {
-			return nil, nil, s.wrap(err)
+			return nil, nil, err
 		}
 		for d := range lost {
 			s.reading.lose(d)

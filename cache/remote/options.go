@@ -14,7 +14,7 @@ import (
 
 // What zero Options mean.
 const (
-	DefaultTimeout      = 30 * time.Second
+	DefaultTimeout      = 15 * time.Second
 	DefaultCompactAfter = 32
 )
 

@@ -58,7 +58,7 @@ func (s *Store) known(ctx context.Context) (*reading, error) {
 	}
 	defer func() { <-r.turn }()
 	if !r.done {
-		limited, cancel := context.WithTimeoutCause(ctx, s.options.Timeout, errSlow)
+		limited, cancel := context.WithTimeoutCause(ctx, s.options.Timeout, &slowError{s.options.Timeout})
 		defer cancel()
 		troubles, err := s.read(limited)
 		if ctxErr := ctx.Err(); ctxErr != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // How many failures a remote may have before it is left alone: in a row, and in all.
@@ -64,13 +65,18 @@ func (t *trouble) failed(ctx context.Context, err error, final bool) {
 	t.note(fmt.Errorf("what cannot be read is made again: %w", err))
 }
 
-// errSlow is the cause of what took longer than Options.Timeout.
-var errSlow = errors.New("it sends too little, or nothing")
+// slowError is the cause of what took longer than Options.Timeout.
+type slowError struct{ timeout time.Duration }
+
+func (e *slowError) Error() string {
+	return fmt.Sprintf("it has sent too little, or nothing, for %v (Options.Timeout)", e.timeout)
+}
 
 // explain puts the cause in place of the end of a context that was made here.
 func explain(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errSlow) {
-		return cause
+	var slow *slowError
+	if errors.As(context.Cause(ctx), &slow) {
+		return slow
 	}
 	return err
 }
