@@ -55,7 +55,7 @@ var variable = []struct {
 	by      string
 }{
 	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "DIGEST"},
-	{regexp.MustCompile(`-([uw])[0-9a-f]{24}`), "-$1"},
+	{regexp.MustCompile(`-([uw])[0-9a-f]{28}`), "-$1"},
 	{regexp.MustCompile(`uploads/.+`), "uploads/ID"},
 }
 

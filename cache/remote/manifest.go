@@ -37,15 +37,15 @@ const (
 	imageConfig = `{"architecture":"unknown","config":{},"os":"unknown","rootfs":{"diff_ids":[],"type":"layers"}}`
 )
 
-// The ending of a tag says what is under it, and, roughly, when it was written: w of a writer, u of a union, eight digits of the second, 16 that are random.
-var endings = regexp.MustCompile(`^[uw][0-9a-f]{24}$`)
+// The ending of a tag says what is under it, and, roughly, when it was written: w of a writer, u of a union, twelve digits of the millisecond, 16 that are random.
+var endings = regexp.MustCompile(`^[uw][0-9a-f]{28}$`)
 
 func isEnding(s string) bool { return endings.MatchString(s) }
 
 func newEnding(kind byte, now time.Time) string {
 	var random [8]byte
 	rand.Read(random[:])
-	return fmt.Sprintf("%c%08x%x", kind, uint32(now.Unix()), random)
+	return fmt.Sprintf("%c%012x%x", kind, uint64(now.UnixMilli())&(1<<48-1), random)
 }
 
 func ociHash(d cache.Digest) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: d.Hex()} }
