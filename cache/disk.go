@@ -165,10 +165,23 @@ func (d *Disk) moveIn(temp string, info fs.FileInfo, target string, kind Kind, i
 		used = now
 		_ = stamp(temp, now)
 	}
-	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
+	if !d.replaces(target) {
 		d.created(kind, line{used, allocated(info), id})
 	}
 	return moveInto(temp, target)
+}
+
+// replaces reports whether there is a file in the place of a new one that no collector takes away before it
+// is replaced: then the journal has the entry already.
+func (d *Disk) replaces(target string) bool {
+	info, err := os.Lstat(target)
+	if err != nil {
+		return false
+	}
+	if lease := d.uses.youngest.Load(); lease > 0 && lastUse(info) >= lease {
+		return true
+	}
+	return stamp(target, d.useTime()) == nil
 }
 
 // moveInto renames a finished temporary file to its place.

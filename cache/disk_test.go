@@ -181,7 +181,7 @@ func TestDiskReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	modes := map[string]fs.FileMode{dir: 0o500, dir + "/tmp": 0o500, dir + "/lock": 0o400}
+	modes := map[string]fs.FileMode{dir: 0o500, dir + "/tmp": 0o500, dir + "/journal": 0o500, dir + "/lock": 0o400}
 	for name, mode := range modes {
 		if err := os.Chmod(name, mode); err != nil {
 			t.Fatal(err)
@@ -202,12 +202,20 @@ func checkReadOnly(t *testing.T, dir string) {
 	if got, err := s.Get(t.Context(), testKey(1)); err != nil || string(got) != "record" {
 		t.Errorf("Get: %q, %v", got, err)
 	}
+	if u, err := s.Usage(t.Context()); err != nil || u.Kinds[0].Entries != 1 {
+		t.Errorf("Usage: %+v, %v; want one record", u, err)
+	}
+	if c, err := s.Collect(t.Context(), cache.Policy{All: true, DryRun: true}); err != nil || len(c.Removed) != 1 {
+		t.Errorf("dry run: %+v, %v; want one record", c, err)
+	}
+	_, collectErr := s.Collect(t.Context(), cache.Policy{All: true})
 	_, createErr := s.Create(t.Context())
 	_, leaseErr := s.Lease(t.Context())
 	for what, err := range map[string]error{
-		"Put":    s.Put(t.Context(), testKey(1), []byte("new")),
-		"Create": createErr,
-		"Lease":  leaseErr,
+		"Put":     s.Put(t.Context(), testKey(1), []byte("new")),
+		"Create":  createErr,
+		"Collect": collectErr,
+		"Lease":   leaseErr,
 	} {
 		var disk *cache.DiskError
 		if !errors.As(err, &disk) || disk.Dir != dir || !strings.Contains(err.Error(), "may write") {

@@ -231,6 +231,52 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
+// A collector comes between the line in the log and the name: the entry is known all the same.
+func TestCollectBeforeTheName(t *testing.T) {
+	d := openTest(t, t.TempDir())
+	m := &many{keeper: d, dir: filepath.Join(d.Dir(), "many")}
+	for range 2 { // the first looks at everything
+		d.Created(m.Kind(), "slow", 4096)
+		for range 2 {
+			if c, err := d.Collect(t.Context(), Policy{All: true}, m); err != nil || len(c.Removed) != 0 || c.Kept != 0 {
+				t.Fatalf("%+v, %v; want nothing removed and nothing kept", c, err)
+			}
+		}
+		if err := errors.Join(os.MkdirAll(m.dir, 0o700), os.WriteFile(filepath.Join(m.dir, "slow"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := d.Collect(t.Context(), Policy{All: true}, m); err != nil || len(c.Removed) != 1 {
+			t.Fatalf("%+v, %v; want the entry removed", c, err)
+		}
+	}
+}
+
+// What is about to be replaced is used first, so that the place is not empty, and the entry forgotten, when
+// the new file comes.
+func TestReplacesUses(t *testing.T) {
+	d := openTest(t, t.TempDir())
+	if err := d.Put(t.Context(), numbered(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	name := d.recordPath(numbered(1))
+	looked := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(name, looked, looked); err != nil {
+		t.Fatal(err)
+	}
+	if !d.replaces(name) || d.replaces(name+"x") {
+		t.Error("replaces: the record is there, the other is not")
+	}
+	if _, err := d.RemoveUnused(name, looked); !errors.Is(err, ErrInUse) {
+		t.Errorf("a collector that looked before: %v, want ErrInUse", err)
+	}
+	if _, err := d.RemoveUnused(name, time.Now()); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.RemoveUnused(name, time.Now()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what is not there: %v, want ErrNotFound", err)
+	}
+}
+
 // damage does something to one of the files of a directory.
 func damage(t *testing.T, r *rand.Rand, dir string) {
 	t.Helper()

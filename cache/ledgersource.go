@@ -100,14 +100,19 @@ func (s *ledgerSource) look(ctx context.Context) {
 	}
 	used = min(used, s.last)
 	switch {
-	case errors.Is(err, ErrNotFound), compareLines(s.line, s.done) == 0:
+	case compareLines(s.line, s.done) == 0:
 		s.drop()
+	case errors.Is(err, ErrNotFound):
+		if n := s.drop(); n.used > s.last-int64(namedWithin) {
+			n.bytes = 0
+			s.keep(n)
+		}
 	case err != nil:
 		n := s.drop()
 		n.used = max(n.used, s.last)
 		s.keep(n)
 	case used > s.line.used:
-		n := line{used, s.line.bytes, s.line.id}
+		n := line{used, e.Bytes, s.line.id}
 		s.drop()
 		s.add(n)
 	default:

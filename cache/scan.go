@@ -10,9 +10,9 @@ import (
 // power cut or on a full disk, are known after that time at the latest.
 const scanAgain = 30 * 24 * time.Hour
 
-// scanOverlap is how long an entry may take from its line in the log to its name: the scan may have
-// passed its place by then, so lines that are so young are believed.
-const scanOverlap = 10 * time.Minute
+// namedWithin is how long an entry may take from its line in the log to its name. A line that is so young
+// is believed though no entry has been found.
+const namedWithin = 10 * time.Minute
 
 // scan is what a ledger knows while all entries of its area are being looked for.
 type scan struct {
@@ -24,7 +24,7 @@ type scan struct {
 
 func newScan(now time.Time) *scan {
 	return &scan{
-		since: now.Add(-scanOverlap).UnixNano(), noted: map[string]line{},
+		since: now.Add(-namedWithin).UnixNano(), noted: map[string]line{},
 		started: now.UnixNano(), seen: map[string]struct{}{},
 	}
 }
