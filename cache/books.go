@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ type ledger struct {
 	bytes   int64 // the sum of all lines that are left
 	runs    map[int64][]*run
 	fresh   map[int64][]line // what is in no run yet
+	hours   []int64          // the keys of runs and fresh, sorted; nil when that is to be done
 }
 
 // run is a file of sorted lines.
@@ -52,21 +54,24 @@ func newLedger(kind Kind) *ledger {
 // add notes an entry.
 func (l *ledger) add(n line) {
 	p := periodOf(n.used)
+	if l.fresh[p] == nil && l.runs[p] == nil {
+		l.hours = nil
+	}
 	l.fresh[p] = append(l.fresh[p], n)
 	l.bytes += n.bytes
 }
 
-// periods returns the hours of which there are lines, the oldest first.
-func (l *ledger) periods() []int64 {
-	var all []int64
-	for p := range l.runs {
-		all = append(all, p)
+// after returns the first hour after p of which there are lines.
+func (l *ledger) after(p int64) (hour int64, ok bool) {
+	if l.hours == nil {
+		l.hours = slices.AppendSeq(slices.Collect(maps.Keys(l.runs)), maps.Keys(l.fresh))
+		slices.Sort(l.hours)
 	}
-	for p := range l.fresh {
-		all = append(all, p)
+	i, _ := slices.BinarySearch(l.hours, p+1)
+	if i == len(l.hours) {
+		return 0, false
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return l.hours[i], true
 }
 
 // openBooks reads the state. Without a good one the books are empty.
@@ -92,15 +97,16 @@ func (b *books) readLogs(aside bool) error {
 	known := b.logs
 	b.logs = map[string]int64{}
 	return eachName(b.dir, func(e fs.DirEntry) error {
-		if isAside := strings.HasPrefix(e.Name(), journalAside); !isAside && (aside || e.Name() != journalLog) {
+		isAside := strings.HasPrefix(e.Name(), journalAside)
+		if !isAside && (aside || e.Name() != journalLog) {
 			return nil
 		}
-		return b.readLog(e.Name(), known[e.Name()])
+		return b.readLog(e.Name(), known[e.Name()], isAside)
 	})
 }
 
-func (b *books) readLog(name string, offset int64) error {
-	f, info, err := openRegular(b.path(name))
+func (b *books) readLog(name string, offset int64, aside bool) error {
+	f, _, err := openRegular(b.path(name))
 	if errors.Is(err, errNoFile) {
 		return nil
 	}
@@ -109,7 +115,14 @@ func (b *books) readLog(name string, offset int64) error {
 	}
 	defer f.Close()
 	// Whoever can lock a log that was set aside knows that nobody will write to it any more.
-	ended, _ := tryLock(f)
+	ended := false
+	if aside {
+		ended, _ = tryLock(f)
+	}
+	info, err := f.Stat() // not before: what is written until then must be read
+	if err != nil {
+		return err
+	}
 	if offset > info.Size() {
 		offset = 0
 	}

@@ -171,7 +171,7 @@ func (c *collector) source(ctx context.Context, a Area) (source, error) {
 	}
 	now := c.start.UnixNano()
 	return &ledgerSource{
-		of: of, books: c.books, ledger: c.books.kinds[a.Kind()],
+		of: of, books: c.books, ledger: c.books.kinds[a.Kind()], period: -1,
 		dry: c.policy.DryRun, last: now, settled: max(now, c.youngest),
 	}, nil
 }

@@ -132,12 +132,7 @@ func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
 		return 0, err
 	}
 	if info, err = os.Lstat(aside); err == nil && lastUse(info) > limit {
-		// Not by a rename: somebody may have made the file again, and that one is newer.
-		err := os.Link(aside, name)
-		if errors.Is(err, fs.ErrExist) {
-			err = nil
-		}
-		return 0, errors.Join(ErrInUse, err, os.Remove(aside))
+		return 0, errors.Join(ErrInUse, putBack(aside, name))
 	}
 	if err == nil {
 		err = os.Remove(aside)
@@ -146,6 +141,15 @@ func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
 		return 0, err // it has lost its name, and goes with the session
 	}
 	return allocated(info), nil
+}
+
+// putBack gives a file its name again, unless somebody has made it again meanwhile: that one is newer.
+func putBack(aside, name string) error {
+	err := os.Link(aside, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return os.Remove(aside)
+	}
+	return os.Rename(aside, name) // a file system without hard links
 }
 
 // settle takes a stamp back that is in the future, since the clock was wrong: the entry would stay until

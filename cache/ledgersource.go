@@ -20,8 +20,7 @@ type ledgerSource struct {
 	last    int64 // when the collection began; a later use counts as one at that time
 	settled int64 // what a stamp of a clock that was wrong becomes
 
-	period  int64 // that is being read; nothing older is left
-	begun   bool
+	period  int64 // that is being read, -1 before the first; nothing older is left
 	cursors []*cursor
 	moved   lineHeap // lines of this hour that are in no run
 	kept    []line   // looked at, and left in the store
@@ -74,20 +73,18 @@ func (s *ledgerSource) next() bool {
 // open begins the next hour.
 func (s *ledgerSource) open() bool {
 	s.close()
-	for _, p := range s.ledger.periods() {
-		if s.begun && p <= s.period {
-			continue
-		}
-		s.period, s.begun = p, true
-		for _, r := range s.ledger.runs[p] {
-			s.cursors = append(s.cursors, s.books.cursor(s.ledger, r))
-		}
-		s.moved = s.ledger.fresh[p]
-		delete(s.ledger.fresh, p)
-		heap.Init(&s.moved)
-		return true
+	p, ok := s.ledger.after(s.period)
+	if !ok {
+		return false
 	}
-	return false
+	s.period = p
+	for _, r := range s.ledger.runs[p] {
+		s.cursors = append(s.cursors, s.books.cursor(s.ledger, r))
+	}
+	s.moved = s.ledger.fresh[p]
+	delete(s.ledger.fresh, p)
+	heap.Init(&s.moved)
+	return true
 }
 
 // look sees what became of the entry of the line.
