@@ -41,12 +41,16 @@ func newLog(s *session, step *stage.Step, dir string, key cache.Key) *log {
 }
 
 // create makes the file: a new one each time, since another process may be writing the
-// log of the same step.
+// log of the same step. It begins where a killed build's files are swept.
 func (l *log) create() error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(l.dir, ".log-*")
+	temp, err := l.s.tempDir()
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(temp, "log-*")
 	if err != nil {
 		return err
 	}

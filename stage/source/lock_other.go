@@ -2,8 +2,33 @@
 
 package source
 
-import "context"
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+)
 
 // lockFile does nothing where there is no flock: two builds must not fetch from the same
 // remote at the same time there.
 func lockFile(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+
+// createMemo makes an empty file for a new memo in the place of path.
+func createMemo(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), ".memo-*")
+}
+
+// moveMemo closes a written file and gives it its name.
+func moveMemo(f *os.File, path string) error {
+	err := f.Close()
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
+
+// sweepMemo does nothing where nothing says that the process that writes a memo is alive.
+func sweepMemo(string) {}

@@ -93,6 +93,7 @@ func (r *memoRoot) known() map[string]memoGroup {
 func (r *memoRoot) load() map[string]memoGroup {
 	if !r.loaded {
 		r.loaded = true
+		sweepMemo(r.file)
 		if r.groups = loadMemo(r.file, r.root); len(r.groups) > 0 {
 			keep.Touch(r.file)
 		}
@@ -178,19 +179,14 @@ func saveMemo(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".memo-*")
+	f, err := createMemo(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	if _, err = f.Write(data); err == nil {
+		return moveMemo(f, path)
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
+	os.Remove(f.Name())
+	f.Close()
 	return err
 }
