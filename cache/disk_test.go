@@ -295,3 +295,19 @@ func wantEmpty(t *testing.T, dir string) {
 		t.Errorf("%s is left in %s", e.Name(), dir)
 	}
 }
+
+// A process that was killed as it made the store leaves a version without its name, which goes with the next writer.
+func TestKilledFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".version-X")
+	if err := os.WriteFile(left, []byte("stagewright"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := openDisk(t, dir)
+	if err := s.Put(t.Context(), testKey(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
+	}
+}

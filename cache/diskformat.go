@@ -99,7 +99,8 @@ func initDisk(dir string) error {
 	if err := narrowAccess(dir); err != nil {
 		return fail(err)
 	}
-	if err := writeVersion(dir); err != nil {
+	// Another process may have made it a store meanwhile, and swept what was still to get its name.
+	if err := writeVersion(dir); err != nil && !(errors.Is(err, fs.ErrNotExist) && checkVersion(dir) == nil) {
 		return fail(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, tagFile), []byte(tagText), 0o644); err != nil {

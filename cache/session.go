@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -79,7 +80,7 @@ func createLocked(name string) (*os.File, error) {
 }
 
 // sweep removes what dead processes left: sessions with their temporary files,
-// leases, and locks. It is a courtesy to the disk: when another process is at it, or
+// leases, locks, and versions that did not get their name. It is a courtesy to the disk: when another process is at it, or
 // something cannot be removed, it is left to the next.
 func sweep(root string) {
 	gate, err := openGate(root)
@@ -100,6 +101,12 @@ func sweep(root string) {
 		for _, e := range files {
 			name := filepath.Join(root, sub, e.Name())
 			removeDead(name, name)
+		}
+	}
+	top, _ := os.ReadDir(root)
+	for _, e := range top {
+		if strings.HasPrefix(e.Name(), versionTemp) { // there is a version by now, which whoever is late looks for
+			_ = os.Remove(filepath.Join(root, e.Name()))
 		}
 	}
 }
