@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (b *books) parseLine(f []string) bool {
 	case len(f) == 6 && f[0] == "run":
 		n, ok := numbers([]string{f[2], f[4], f[5]})
 		l := b.kinds[Kind(f[1])]
-		if !ok || l == nil || !validID(f[3]) || n[1] > n[2] {
+		if !ok || l == nil || !validID(f[3]) || n[1] > n[2] || n[0] > periodOf(math.MaxInt64) {
 			return false
 		}
 		l.runs[n[0]] = append(l.runs[n[0]], &run{name: f[3], offset: n[1], size: n[2]})
