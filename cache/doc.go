@@ -9,7 +9,9 @@
 //
 // [Store] is the small interface behind which a store stands; [Lease], [Lock] and
 // [Dir] are what only some can do. [NewReader] and [ReadBlob] are the verified
-// ways to read a blob, [PutBlob] a short way to write one.
+// ways to read a blob, [PutBlob] a short way to write one, and [CopyBlob] the
+// way from one store to another. [NewLayered] puts one store before others;
+// package cache/remote has those in registries and OCI layouts.
 //
 // # Guarantees
 //

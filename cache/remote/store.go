@@ -207,7 +207,7 @@ func notFound(ctx context.Context) error {
 	return cache.ErrNotFound
 }
 
-// copyInto reads r into a file and returns it at its beginning.
+// copyInto copies, and tells apart which side has failed.
 func copyInto(f io.Writer, r io.Reader) (readErr, writeErr error) {
 	from := &reader{Reader: r}
 	_, err := io.Copy(f, from)
