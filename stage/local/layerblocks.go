@@ -12,6 +12,7 @@ import (
 	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage/source"
 )
 
 // layerBlocks describes the blocks of the layer that a step had when it was last written, so that after an edit the same blocks
@@ -198,6 +199,11 @@ func (s *session) writePlan(ctx context.Context, d *demand, id int, p *layerPlan
 		return rec, err
 	}
 	err = d.Work(ctx, func(ctx context.Context) error {
+		release, err := s.hold(id)
+		if err != nil {
+			return err
+		}
+		defer release()
 		var blocks []compress.Block
 		rec, blocks, err = s.writeLayer(ctx, want, func(z *compress.Writer) error { return p.fill(ctx, z, open) })
 		if err != nil || p.size == 0 {
@@ -206,6 +212,16 @@ func (s *session) writePlan(ctx context.Context, d *demand, id int, p *layerPlan
 		return s.rememberBlocks(ctx, p, rec.Digest, blocks)
 	})
 	return rec, err
+}
+
+// hold keeps the directory open that a step copies from, so that reading its files costs less.
+func (s *session) hold(id int) (release func() error, err error) {
+	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
+		if dir, ok := l.files.(*source.Directory); ok {
+			return dir.Hold()
+		}
+	}
+	return func() error { return nil }, nil
 }
 
 // rememberBlocks keeps what the next layer at the same place may use again.
