@@ -52,16 +52,16 @@ func (s *ledgerSource) peek(ctx context.Context) (Entry, bool, error) {
 func (s *ledgerSource) next() bool {
 	for {
 		s.at, s.line = nil, line{used: math.MaxInt64}
-		any := len(s.moved) > 0
-		if any {
+		have := len(s.moved) > 0
+		if have {
 			s.line = s.moved[0]
 		}
 		for _, c := range s.cursors {
-			if ok := c.peek(); ok && (!any || compareLines(c.line, s.line) < 0) {
-				s.at, s.line, any = c, c.line, true
+			if ok := c.peek(); ok && (!have || compareLines(c.line, s.line) < 0) {
+				s.at, s.line, have = c, c.line, true
 			}
 		}
-		if any {
+		if have {
 			return true
 		}
 		if !s.open() {
