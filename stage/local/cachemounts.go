@@ -177,6 +177,7 @@ func exportEntry(archive *tar.Writer, dir, p string) error {
 		return err
 	}
 	header.Name, header.Uname, header.Gname = filepath.ToSlash(name), "", ""
+	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{} // reading would change the tar
 	if info.IsDir() {
 		header.Name += "/"
 	}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -45,20 +46,33 @@ func (x *exporter) mounts(ctx context.Context, ids []string) error {
 	return nil
 }
 
+// mount exports one cache mount. Its tar is made first, since only that tells whether the store has it.
 func (x *exporter) mount(ctx context.Context, id string) error {
-	w, err := x.to.Create(ctx)
+	dir, err := x.s.tempDir()
 	if err != nil {
 		return err
 	}
-	defer w.Discard()
-	bytes := &sink{w: w, ctx: ctx}
+	file, err := os.CreateTemp(dir, "mount-*.tar")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	os.Remove(file.Name())
+	hash := sha256.New()
+	bytes := &sink{w: io.MultiWriter(file, hash), ctx: ctx}
 	zstd := compress.NewWriter(bytes, compress.Options{Format: compress.Zstd})
 	if err := errors.Join(x.s.ExportCacheMount(ctx, id, zstd), zstd.Close()); err != nil {
 		return err
 	}
-	digest, err := w.Commit(ctx, cache.Digest{})
-	if err := x.sent(bytes.n, err); err != nil {
+	digest := sum(hash)
+	there, err := x.has(ctx, digest)
+	if err != nil {
 		return err
+	}
+	if !there {
+		if err := x.sent(bytes.n, writeBlob(ctx, x.to, io.NewSectionReader(file, 0, bytes.n), digest)); err != nil {
+			return err
+		}
 	}
 	return x.record(ctx, mountKey(id), mountRecord{digest})
 }

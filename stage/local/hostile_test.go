@@ -276,6 +276,9 @@ func TestExportMounts(t *testing.T) {
 	} {
 		to := newFar()
 		export(t, first, to, local.ExportOptions{Mounts: test.ids})
+		if again := export(t, first, to, local.ExportOptions{Mounts: test.ids}); again.How != "there already" || again.Blobs > 0 {
+			t.Errorf("%q: again %+v", test.ids, again)
+		}
 		look := base.Run("echo $(cat /c/d/a || echo none) $(cat /o/b || echo none) > /seen; echo two > /c/d/a 2> /dev/null; true",
 			stage.CacheMount("/c", stage.ID("modules")), stage.CacheMount("/o"))
 		dir := t.TempDir()

@@ -143,6 +143,10 @@ func copyBlob(ctx context.Context, from, to cache.Store, digest cache.Digest, li
 		defer arriving.Close()
 		r = io.LimitReader(arriving, blob.Size()+1)
 	}
+	return writeBlob(ctx, to, r, digest)
+}
+
+func writeBlob(ctx context.Context, to cache.Store, r io.Reader, digest cache.Digest) error {
 	w, err := to.Create(ctx)
 	if err != nil {
 		return err
