@@ -17,7 +17,7 @@ import (
 var (
 	soak    = flag.Bool("soak", false, "all moments, sites and regions, for hours, instead of a sample")
 	seed    = flag.Uint64("seed", 0, "begin here with what is left to chance; 0 takes another one each time")
-	each    = flag.Duration("for", 5*time.Second, "how long a test goes on with more samples, without -soak; with -short a third of it")
+	each    = flag.Duration("for", 3*time.Second, "how long a test goes on with more samples, without -soak; with -short a third of it")
 	moments = flag.Int("moments", 1000, "with -soak: how many builds the part Killed kills")
 )
 
