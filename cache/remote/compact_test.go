@@ -242,7 +242,7 @@ func TestInterleaved(t *testing.T) {
 		"read": func(t *testing.T, s *remote.Store, _ int) { want(t, s, 0, "text 0", "text 1", "text 2") },
 	}
 	orders := [][]string{{"write"}, {"compact"}, {"read"}, {"compact", "compact"}, {"compact", "write", "compact"}}
-	step := 1
+	step := 2
 	if testing.Short() {
 		step = 4
 	}
