@@ -41,4 +41,13 @@
 // A base image is lazy. Its layers are fetched and indexed once in the life of the cache, when
 // a step needs to know the files; what is only laid over it, as a copy with Link, does not. Files
 // are read out of a layer's tar; directories are made for Run steps only.
+//
+// # Caches of other machines
+//
+// ExportCache writes what is known of a build to another store, and Options.From takes it from there: records at once, layers when somebody
+// reads them. What only means something on one machine stays there: a Run's directory is exported as the layer of what the step changed, out of
+// which another machine makes the directory again when a Run above has to run, and single files. A layer that no step above and no sink
+// reads is never downloaded. Records of others count on top of the files that they name by digest, and bytes when they have their digest; what
+// turns out to be missing or damaged, at whatever moment, has the graph evaluated again without it. Who may write to a cache decides all the same
+// what is in the images of those who read it.
 package local
