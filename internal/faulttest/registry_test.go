@@ -196,7 +196,7 @@ func requestsOf(r *rand.Rand) (string, func(*http.Request) bool) {
 func testRegistryCache(t *testing.T, w *world) {
 	r := chance(t)
 	bad := newBadRegistry(t, w.Registry)
-	began, went := time.Now(), map[string]int{}
+	went := map[string]int{}
 	b := &bench{world: w, ctx: t.Context()}
 	names := w.graphs()
 	for _, g := range names {
@@ -212,6 +212,7 @@ func testRegistryCache(t *testing.T, w *world) {
 			t.Errorf("%s: with a good registry %d steps ran: %v", n, ran, err)
 		}
 	}
+	began := time.Now()
 	for i := 0; budget(t, began); i++ {
 		n := wanted{names[r.IntN(len(names))], 0}
 		how := &misbehaviours[r.IntN(len(misbehaviours))]
