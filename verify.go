@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
 )
 
 // Verify does each step of a build again whose result is in the cache, and compares: with
@@ -22,4 +24,17 @@ func Verify(ctx context.Context, target stage.Stage, o Options) (*stage.Verifica
 		return nil, err
 	}
 	return v, nil
+}
+
+// VerifyCache reads everything in the cache that Build uses with the same Options, of which
+// CacheDir and Store count, and compares it with what it should be: it finds what has gone wrong on
+// the disk where no build has looked yet. What is damaged is removed, and is made again by the next
+// build that needs it. The error wraps stage.ErrUnsupported for a Store that is not on disk.
+func VerifyCache(ctx context.Context, o Options) (found *cache.Scrubbing, err error) {
+	b := &builder{}
+	if err := b.openStore(&o); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	return local.Verify(ctx, o.Store)
 }

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"io"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -358,6 +360,34 @@ RUN if [ $WHEN = always ]; then date > /when; fi
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "other")); err == nil {
 		t.Error("an output was written")
+	}
+}
+
+// TestVerifyCache: a damaged file of the cache is named and removed, and the build gives the same again.
+func TestVerifyCache(t *testing.T) {
+	c := project(t, site)
+	want, _ := c.must(t, "DIR")
+	if out, _, err := c.cacheCommand(t, "verify"); err != nil || !strings.Contains(out, "blob") {
+		t.Errorf("a whole cache: %v\n%s", err, out)
+	}
+	blobs, err := filepath.Glob(filepath.Join(c.cache, "blobs", "sha256", "*", "*"))
+	if err != nil || len(blobs) == 0 {
+		t.Fatal(blobs, err)
+	}
+	if err := errors.Join(os.Chmod(blobs[0], 0o600), os.Truncate(blobs[0], 1)); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := c.cacheCommand(t, "verify"); !errors.Is(err, errDamaged) || !strings.Contains(out, "blob "+filepath.Base(blobs[0])) {
+		t.Errorf("a damaged cache: %v\n%s", err, out)
+	}
+	if out, _, err := c.cacheCommand(t, "verify"); err != nil {
+		t.Errorf("after that: %v\n%s", err, out)
+	}
+	if got, _ := c.must(t, "DIR"); got != want {
+		t.Errorf("the image is %s, want %s", got, want)
+	}
+	if _, log, err := c.cacheCommand(t, "verify", "--help"); !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(log, "usage: dockerfile verify") {
+		t.Errorf("--help: %v\n%s", err, log)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // commands are what the first argument can be instead of a flag or a context. A directory of that name is a context as "./du".
-var commands = map[string]func(context.Context, []string, io.Writer, io.Writer) error{"du": du, "prune": prune}
+var commands = map[string]func(context.Context, []string, io.Writer, io.Writer) error{"du": du, "prune": prune, "verify": verifyCache}
 
 // cacheFlags are those of du and prune.
 type cacheFlags struct {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
+	"text/tabwriter"
 
 	"github.com/stagewright/stagewright"
 	"github.com/stagewright/stagewright/stage"
@@ -45,4 +48,45 @@ func (f *flags) verifyBuild(ctx context.Context, target stage.Stage, options *st
 	}
 	fmt.Fprintln(std.err, v)
 	return v.Err()
+}
+
+// errDamaged ends "dockerfile verify" when it has found something.
+var errDamaged = errors.New("the cache had damaged entries; what was removed is made again by the next build")
+
+// verifyCache reads the whole cache and compares it with its checksums.
+func verifyCache(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	set := flag.NewFlagSet("verify", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	dir := set.String("cache-dir", "", "the cache in `DIR` (default: the user's cache directory)")
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			set.SetOutput(stderr)
+			fmt.Fprint(stderr, "usage: dockerfile verify [flags]\n\n")
+			set.PrintDefaults()
+		}
+		return flagError(set, err)
+	}
+	if set.NArg() > 0 {
+		return fmt.Errorf("verify takes no argument, and got %q", set.Arg(0))
+	}
+	found, err := stagewright.VerifyCache(ctx, stagewright.Options{CacheDir: *dir})
+	if err != nil {
+		return err
+	}
+	for _, damage := range found.Damaged {
+		fmt.Fprintln(stdout, damage)
+	}
+	w := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprint(w, "KIND\tREAD\tSIZE\tWHEN NEXT USED\n")
+	for _, k := range found.Kinds {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\n", k.Kind, k.Entries-k.Later, bytesText(k.Bytes), k.Later)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(found.Damaged) > 0 {
+		return errDamaged
+	}
+	return nil
 }

@@ -88,6 +88,9 @@ func (e *SizeError) Error() string {
 // ErrNotFound is wrapped by the errors of [Store.OpenFile] when the store has no such layer or the layer has no such file.
 var ErrNotFound = errors.New("snapshot: not found")
 
+// ErrDamaged says that a layer was not what it should be.
+var ErrDamaged = errors.New("snapshot: damaged")
+
 // ErrUsed is wrapped by the errors of [Remove] when a layer was used too lately.
 var ErrUsed = errors.New("snapshot: the layer was used meanwhile")
 

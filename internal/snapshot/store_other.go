@@ -40,6 +40,11 @@ func Find(string, tree.Digest) (Layer, error) { return Layer{}, ErrNotFound }
 // Remove returns 0: elsewhere there are no layers.
 func Remove(context.Context, string, tree.Digest, time.Time) (int64, error) { return 0, nil }
 
+// Scrub returns an error: elsewhere there are no layers.
+func (*Store) Scrub(context.Context, tree.Digest, []tree.Change) (int64, error) {
+	return 0, ErrNotFound
+}
+
 // Has is false.
 func (*Store) Has(tree.Digest) bool { return false }
 

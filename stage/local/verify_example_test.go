@@ -3,7 +3,9 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"os"
 
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
 )
@@ -36,4 +38,39 @@ func ExampleExecutor_Verify() {
 	fmt.Println(v, v.Err())
 	// Output:
 	// 2 steps done again, 2 files compared, no difference <nil>
+}
+
+// A cache of which every file is as it was written.
+func ExampleVerify() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "cache")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer disk.Close()
+	if _, err := cache.PutBlob(ctx, disk, []byte("hello")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, err := local.Verify(ctx, disk)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, k := range found.Kinds {
+		fmt.Println(k.Kind, k.Entries, k.Bytes)
+	}
+	fmt.Println("damaged:", len(found.Damaged))
+	// Output:
+	// record 0 0
+	// blob 1 5
+	// snapshot 0 0
+	// damaged: 0
 }
