@@ -59,7 +59,7 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 	held := map[string]bool{}
 	for _, w := range list {
 		parent := cacheParent(private, w.name)
-		release, err := holdCacheMount(parent, w.mount.ID)
+		release, err := s.holdCacheMount(parent, w.mount.ID)
 		if err == nil {
 			set.releases = append(set.releases, release)
 		}

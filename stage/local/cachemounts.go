@@ -129,7 +129,7 @@ func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer)
 	if err != nil {
 		return err
 	}
-	release, err := holdCacheMount(filepath.Dir(dir), id)
+	release, err := e.holdCacheMount(filepath.Dir(dir), id)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 		return err
 	}
 	parent := cacheParent(private, name)
-	release, err := holdCacheMount(parent, id)
+	release, err := e.holdCacheMount(parent, id)
 	if err != nil {
 		return err
 	}
@@ -325,21 +325,22 @@ func cacheParent(private, name string) string {
 
 // holdCacheMount makes the place of a cache mount's directories, with its id, and keeps
 // collectors off it until release.
-func holdCacheMount(parent, id string) (release func(), err error) {
+func (e *Executor) holdCacheMount(parent, id string) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(parent), 0o700); err != nil {
 		return nil, err
 	}
 	if release, err = keep.Hold(parent); err != nil {
 		return nil, err
 	}
-	if err := makeCacheParent(parent, id); err != nil {
+	if err := e.makeCacheParent(parent, id); err != nil {
 		release()
 		return nil, err
 	}
 	return release, nil
 }
 
-func makeCacheParent(parent, id string) error {
+// makeCacheParent makes the place and the file with the id, which begins where a killed build's files are swept.
+func (e *Executor) makeCacheParent(parent, id string) error {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return err
 	}
@@ -347,10 +348,20 @@ func makeCacheParent(parent, id string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	temp, err := os.CreateTemp(parent, "id-*")
+	dir, err := e.tempDir()
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, "id-*")
 	if err != nil {
 		return err
 	}
 	_, err = temp.WriteString(id)
-	return errors.Join(err, temp.Close(), os.Rename(temp.Name(), path))
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+	}
+	return err
 }
