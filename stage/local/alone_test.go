@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -82,6 +83,16 @@ func TestStepOfTwoProcesses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
+			// What the killed one leaves goes at a later start: here it must go as an ordinary user, whom overlayfs
+			// gives a directory without permissions.
+			t.Cleanup(func() {
+				_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+					if err == nil && d.IsDir() {
+						return os.Chmod(path, 0o700)
+					}
+					return nil
+				})
+			})
 			e := executor(t, dir, local.Options{})
 			other := startSame(t, dir)
 			waits := make(chan struct{})
