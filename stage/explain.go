@@ -129,7 +129,8 @@ type Difference struct {
 	// Name is which of them: a path in the source, the name of a variable. It may be empty.
 	Name string
 	// Aspect is what of a file changed: "content", "mode", "owner", "target" (of a link),
-	// "kind", "attributes" or "links" (which names are one file); empty otherwise.
+	// "kind", "attributes" or "links" (which names are one file); "order" of what is the same,
+	// but after other things than before; else a part of an option, or empty.
 	Aspect string
 	// Old and New are the values, shortened; empty for contents.
 	Old, New string

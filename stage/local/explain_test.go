@@ -319,6 +319,10 @@ func TestExplainRun(t *testing.T) {
 			now: func(s stage.Stage) stage.Stage { return run()(s.Env("BAR", "a b")) }, want: "ENV BAR added (a b), and 1 more",
 		},
 		{
+			name: "order", was: func(s stage.Stage) stage.Stage { return run()(s.Env("FOO", "1").Env("BAR", "1")) },
+			now: func(s stage.Stage) stage.Stage { return run()(s.Env("BAR", "1").Env("FOO", "1")) }, want: "ENV BAR, order changed",
+		},
+		{
 			name: "argument", was: func(s stage.Stage) stage.Stage { return run()(s.Arg(version)) },
 			now: func(s stage.Stage) stage.Stage { return run()(s.Arg(version)) }, args: arg.Values{"VERSION": "2"}, want: "ARG VERSION changed (1 -> 2)",
 		},

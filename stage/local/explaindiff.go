@@ -52,6 +52,13 @@ func itemDifferences(old, now []recipeItem) []stage.Difference {
 			difference(stage.Removed, item, item.value(), "")
 		}
 	}
+	if len(list) == 0 { // the same items in another order
+		at := 0
+		for now[at] == old[at] {
+			at++
+		}
+		list = append(list, stage.Difference{Kind: stage.Changed, What: now[at][0], Name: now[at][1], Aspect: "order"})
+	}
 	return list
 }
 
