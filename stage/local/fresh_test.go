@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // counter makes function steps that tell how often they are called. What they write is
 // the same each time, unless the test says otherwise.
 type counter struct {
+	mu    sync.Mutex // of calls; steps run side by side
 	calls map[string]int
 	write map[string]string // instead of the name
 }
@@ -26,7 +28,9 @@ func newCounter() *counter { return &counter{calls: map[string]int{}, write: map
 func (c *counter) step(name string, opts ...stage.CacheOption) func(stage.Stage) stage.Stage {
 	return func(s stage.Stage) stage.Stage {
 		return s.Func(name, "1", func(_ context.Context, _ fs.FS, out stage.Writer) error {
+			c.mu.Lock()
 			c.calls[name]++
+			c.mu.Unlock()
 			text := name
 			if other := c.write[name]; other != "" {
 				text = other
@@ -38,6 +42,8 @@ func (c *counter) step(name string, opts ...stage.CacheOption) func(stage.Stage)
 
 // ran returns how often each step was called since the last time, "a b b".
 func (c *counter) ran() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var list []string
 	for name, n := range c.calls {
 		list = append(list, slices.Repeat([]string{name}, n)...)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -59,7 +60,7 @@ func (f *countingFS) take() (twice []string) {
 type damagedStore struct {
 	cache.Store
 	bad   bool
-	given int
+	given atomic.Int64
 }
 
 func (s *damagedStore) Open(ctx context.Context, d cache.Digest) (cache.Blob, error) {
@@ -80,7 +81,7 @@ func (b *damagedBlob) ReadAt(p []byte, at int64) (int, error) {
 	for i := range p[:n] {
 		p[i] ^= 0xff
 	}
-	b.store.given++
+	b.store.given.Add(1)
 	return n, err
 }
 
@@ -151,7 +152,7 @@ func TestLayerAfterEdit(t *testing.T) {
 			t.Fatalf("round %d: the image is %s, without an earlier layer it is %s", round, got, want)
 		}
 	}
-	if store.given == 0 {
+	if store.given.Load() == 0 {
 		t.Error("the control: no damaged byte was read")
 	}
 }
