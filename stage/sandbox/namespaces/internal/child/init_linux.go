@@ -7,9 +7,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// started reports whether this process was started under a name of this package,
+// which is reserved: it never goes on as the program that it is executed from.
+// That would begin anew what the builder does, start helpers again, and so on
+// without end, as soon as a descriptor cannot be examined.
+func started(name string, fds ...int) bool {
+	if len(os.Args) != 1 || os.Args[0] != name {
+		return false
+	}
+	want := uint32(unix.S_IFIFO)
+	if name == WatchName {
+		want = unix.S_IFSOCK
+	}
+	for _, fd := range fds {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			refuse(name, fd, err)
+		}
+		if st.Mode&unix.S_IFMT != want {
+			refuse(name, fd, unix.EINVAL)
+		}
+	}
+	return true
+}
+
+func refuse(name string, fd int, err error) {
+	_, _ = unix.Write(2, []byte(name+": is started by a builder alone, with descriptors of its own; descriptor "+string(rune('0'+fd))+": "+err.Error()+"\n"))
+	unix.Exit(125)
+}
+
 func init() {
-	// Both signs must be there: the name, which anybody can give, and the pipe.
-	if len(os.Args) == 1 && os.Args[0] == Name && isPipe(ConfigFD) && isPipe(ReportFD) {
+	if started(Name, ConfigFD, ReportFD) {
 		main()
 	}
 }

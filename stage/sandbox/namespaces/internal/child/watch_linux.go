@@ -1,10 +1,6 @@
 package child
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // WatchName is Args[0] of a watcher.
 const WatchName = "stagewright-sandbox-watch"
@@ -27,15 +23,10 @@ const (
 )
 
 func init() {
-	if len(os.Args) == 1 && os.Args[0] == WatchName && isSocket(WatchFD) {
+	if started(WatchName, WatchFD) {
 		watch()
 		unix.Exit(0)
 	}
-}
-
-func isSocket(fd int) bool {
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
 func watch() {
