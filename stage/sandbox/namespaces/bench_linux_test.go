@@ -74,6 +74,7 @@ func BenchmarkPlatform(b *testing.B) {
 func median(b *testing.B, run func(dir string) error) {
 	base := b.TempDir()
 	b.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+rwx", base).Run() })
+	b.ReportAllocs()
 	var took []time.Duration
 	for n := 0; b.Loop(); n++ {
 		start := time.Now()
