@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -49,18 +50,16 @@ var failing = map[string][]string{
 // A build is killed as it is about to make its n-th system call of a kind, for every kind and n; the next one is as good as ever.
 func testKilledAtCall(t *testing.T, w *world) {
 	needsStrace(t)
-	r := chance(t)
 	names := strings.Split(supported()(changing), ",")
-	w.eachCall(t, r, names, func(string) string { return "signal=KILL" }, func(*testing.T, string, []answer, error) {})
+	w.eachCall(t, names, func(*rand.Rand, string) string { return "signal=KILL" }, func(*testing.T, string, []answer, error) {})
 }
 
 // A system call fails, once or from then on: the build works all the same or says why not, and the next one is as good as ever.
 func testFailingCall(t *testing.T, w *world) {
 	needsStrace(t)
-	r := chance(t)
 	names := strings.Split(supported()(strings.Join(slices.Sorted(maps.Keys(failing)), ",")), ",")
-	fault := func(name string) string { e := failing[name]; return "error=" + e[r.IntN(len(e))] }
-	w.eachCall(t, r, names, fault, func(t *testing.T, what string, got []answer, err error) {
+	fault := func(r *rand.Rand, name string) string { e := failing[name]; return "error=" + e[r.IntN(len(e))] }
+	w.eachCall(t, names, fault, func(t *testing.T, what string, got []answer, err error) {
 		for _, a := range got {
 			if g := w.goldenOf(t, a.wanted); a.Err == "" && a.Digest != g {
 				t.Errorf("%s: WRONG IMAGE %s; golden %s", what, a.Digest, g)
@@ -73,24 +72,25 @@ func testFailingCall(t *testing.T, w *world) {
 }
 
 // eachCall has one system call go wrong in one build after the other, and builds again after each. In the short form it samples.
-func (w *world) eachCall(t *testing.T, r *rand.Rand, names []string, fault func(name string) string, check func(t *testing.T, what string, got []answer, err error)) {
+func (w *world) eachCall(t *testing.T, names []string, fault func(r *rand.Rand, name string) string, check func(t *testing.T, what string, got []answer, err error)) {
 	t.Helper()
-	began, done, went := time.Now(), 0, map[string]int{}
-	one := func(g, name string, n int, warm bool) {
+	r, began, done, went := chance(0), time.Now(), 0, map[string]int{}
+	one := func(r *rand.Rand, g, name string, n int, warm bool) {
 		o := &order{World: w, Cache: w.in("cache"), Builds: []wanted{{g, 0}}}
 		if err := os.RemoveAll(o.Cache); err != nil {
 			t.Fatal(err)
 		}
+		f := fault(r, name)
+		more := r.IntN(2) == 0 && strings.HasPrefix(f, "error")
 		if warm {
 			got, err := o.run(t)
 			w.want(t, o, got, err)
 			evict(t, o.Cache, r, "records", 0.5)
 			o.Builds[0].Variant = 1
 		}
-		f := fault(name)
-		what := fmt.Sprintf("%s: %s %d %s warm %t", o.Builds[0], name, n, f, warm)
+		what := fmt.Sprintf("sample %d of seed %d: %s: %s %d %s, and all after it %t, warm %t", done, *seed, o.Builds[0], name, n, f, more, warm)
 		o.Threads = 1
-		got, err := o.run(t, inject(name, n, r.IntN(2) == 0 && strings.HasPrefix(f, "error"), f)...)
+		got, err := o.run(t, inject(name, n, more, f)...)
 		check(t, what, got, err)
 		o.Threads = 0
 		w.wantNoProcess(t)
@@ -109,18 +109,27 @@ func (w *world) eachCall(t *testing.T, r *rand.Rand, names []string, fault func(
 			counts := w.countCalls(t, g, names)
 			for _, name := range slices.Sorted(maps.Keys(counts)) {
 				for n := 1; n <= counts[name]; n += 1 + n/50 {
-					one(g, name, n, n%3 == 0)
+					one(chance(1+done), g, name, n, n%3 == 0)
 				}
 			}
 			t.Logf("%s: %d in %v: %v", g, done, time.Since(began).Round(time.Second), went)
 		}
 		return
 	}
-	g := graphs[r.IntN(len(graphs))]
-	counts := w.countCalls(t, g, names)
-	for used := slices.Sorted(maps.Keys(counts)); budget(t, began); {
-		name := used[r.IntN(len(used))]
-		one(g, name, int(math.Pow(float64(counts[name]+1), r.Float64())), r.IntN(3) == 0) // few threads make many calls
+	first, counts, began := r.IntN(len(graphs)), map[string]int(nil), time.Now()
+	for i := 0; budget(t, began, done); i++ {
+		g, r := graphs[(first+i/8)%len(graphs)], chance(1+i)
+		if i%8 == 0 {
+			since := time.Now()
+			counts = w.countCalls(t, g, names)
+			began = began.Add(time.Since(since))
+		}
+		name := names[r.IntN(len(names))]
+		// Few threads make many calls. How many exactly is not the same each time, and not to change what is drawn.
+		n := int(math.Exp2(r.Float64() * float64(bits.Len(uint(counts[name])))))
+		if counts[name] > 0 {
+			one(r, g, name, n, r.IntN(3) == 0)
+		}
 	}
 	t.Logf("%d in %v: %v", done, time.Since(began).Round(time.Second), went)
 }

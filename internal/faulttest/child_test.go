@@ -3,7 +3,6 @@
 package faulttest_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,9 +35,10 @@ type order struct {
 	Builds  []wanted
 	KillAt  int    // the event of all builds at which it kills itself, from 1; 0 for never
 	Effects string // the file that is told of what is executed; empty for none
-	Timeout time.Duration
-	Threads int   // GOMAXPROCS; 0 for the default
-	Disk    *disk // what is wrong with the disk of the cache; nil for nothing
+	Threads int    // GOMAXPROCS; 0 for the default
+	Disk    *disk  // what is wrong with the disk of the cache; nil for nothing
+	// Stall is what it does instead: it starts so many processes that sleep, which nothing ends with it, and waits for ever.
+	Stall int
 	// Collect is what it collects by instead of building: over and over until its standard input ends.
 	Collect *cache.Policy
 }
@@ -57,11 +57,14 @@ type answer struct {
 
 // carryOut does what the order says, and returns the exit status.
 func (o *order) carryOut() int {
-	ctx, stop := context.WithTimeout(context.Background(), max(o.Timeout, time.Minute))
-	defer stop()
+	// No deadline of its own: it would end a build that hangs, and have it look like one that says so.
+	ctx := context.Background()
 	b := &bench{world: o.World, ctx: ctx}
 	if o.Effects != "" {
 		b.effect = appendTo(o.Effects)
+	}
+	if o.Stall > 0 {
+		return o.stall()
 	}
 	if o.Collect != nil {
 		return o.collect(ctx)
@@ -96,6 +99,22 @@ func (o *order) carryOut() int {
 		_ = out.Encode(a)
 	}
 	return failed
+}
+
+// stall is a program that does not end.
+func (o *order) stall() int {
+	for range o.Stall {
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // collect collects, and says what it has removed.
@@ -233,22 +252,40 @@ func (o *order) command(t testing.TB, wrap ...string) *exec.Cmd {
 	return cmd
 }
 
-// run has a child do the order and returns what it said of its builds, and how it ended. What it wrote to standard error is in the error.
-func (o *order) run(t testing.TB, wrap ...string) ([]answer, error) {
-	t.Helper()
-	cmd := o.command(t, wrap...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if errs.Len() > 0 {
-		err = errors.Join(err, fmt.Errorf("it wrote\n%s", tail(errs.String())))
-	}
-	return answers(out.Bytes()), err
+// bound is how long a child may take for the order before it counts as hanging.
+func (o *order) bound() time.Duration {
+	return *hang + time.Duration(len(o.Builds))*30*time.Second
 }
 
-func answers(out []byte) []answer {
+func (o *order) String() string {
+	return fmt.Sprintf("builds %v, kill at %d, threads %d, disk %+v, collect %+v", o.Builds, o.KillAt, o.Threads, o.Disk, o.Collect)
+}
+
+// start has a child begin with the order. wrap are words before its own, such as those of strace.
+func (o *order) start(t testing.TB, wrap ...string) *child {
+	t.Helper()
+	return o.World.family.start(t, o.command(t, wrap...), strings.TrimSpace(strings.Join(wrap, " ")+" "+o.String()))
+}
+
+// run has a child do the order and returns what it said of its builds, and how it ended. What it wrote to standard error is in the error.
+// One that hangs fails the test.
+func (o *order) run(t testing.TB, wrap ...string) ([]answer, error) {
+	t.Helper()
+	c := o.start(t, wrap...)
+	err := c.wait(o.bound())
+	if hung := (*hungError)(nil); errors.As(err, &hung) {
+		t.Error(hung)
+		return answers(c.out.String()), errors.New("it hung")
+	}
+	if text := c.errs.String(); text != "" {
+		err = errors.Join(err, fmt.Errorf("it wrote\n%s", tail(text)))
+	}
+	return answers(c.out.String()), err
+}
+
+func answers(out string) []answer {
 	var list []answer
-	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+	for d := json.NewDecoder(strings.NewReader(out)); ; {
 		var a answer
 		if d.Decode(&a) != nil {
 			return list

@@ -94,7 +94,7 @@ type victim struct {
 
 // Every part of every file in a cache is damaged, one at a time: what builds next builds the golden digest, or says what is wrong.
 func testDamage(t *testing.T, w *world) {
-	r := chance(t)
+	r := chance(0)
 	seen := map[string]int{}
 	var victims []*victim
 	for _, g := range w.graphs() {
@@ -107,9 +107,11 @@ func testDamage(t *testing.T, w *world) {
 	if *soak {
 		for _, v := range victims {
 			v.all(r)
+			t.Logf("%s: %v in %v", v.wanted, seen, time.Since(began).Round(time.Second))
 		}
 	}
-	for !*soak && budget(t, began) {
+	for i := 0; !*soak && budget(t, began, i); i++ {
+		r := chance(1 + i)
 		victims[r.IntN(len(victims))].one(r, r.IntN(len(kinds)))
 	}
 	t.Logf("%v in %v", seen, time.Since(began).Round(time.Second))
@@ -145,11 +147,15 @@ var errWrong = errors.New("WRONG IMAGE")
 
 // attempt builds and compares with the golden digest.
 func (v *victim) attempt() error {
-	ctx, stop := context.WithTimeout(v.t.Context(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(v.t.Context(), *hang)
 	defer stop()
 	b := *v.bench
 	b.ctx = ctx
-	digest, _, err := b.build(v.cache, v.wanted, nil)
+	var digest string
+	err := v.within(v.t, 2**hang, v.wanted.String(), func() (err error) {
+		digest, _, err = b.build(v.cache, v.wanted, nil)
+		return err
+	})
 	if err == nil && digest != v.goldenOf(v.t, v.wanted) {
 		err = fmt.Errorf("%w: %s", errWrong, digest)
 	}

@@ -102,24 +102,25 @@ func testDiskFull(t *testing.T, w *world) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a small tmpfs needs root; FileTooLarge does the like without")
 	}
-	r := chance(t)
 	began, said := time.Now(), verdicts{}
-	one := func(g string, bytes, inodes int64) {
+	one := func(g string, bytes, inodes int64) bool {
 		got := w.spoiled(t, g, disk{Bytes: bytes, Inodes: inodes}, w.in("small"))
 		said.count(t, got, "no space left", "disk full", "file too large")
+		return !t.Failed()
 	}
 	const page = 4096
 	if *soak {
 		for _, g := range w.graphs() {
-			for n := int64(1); n < 40<<20/page; n += 1 + n/40 {
-				one(g, n*page, 1<<20)
+			for n := int64(1); n < 40<<20/page && one(g, n*page, 1<<20); n += 1 + n/40 {
 			}
-			for n := int64(2); n < 400; n += 1 + n/40 {
-				one(g, 1<<30, n)
+			for n := int64(2); n < 400 && one(g, 1<<30, n); n += 1 + n/40 {
 			}
+			t.Logf("%s: %v in %v", g, said, time.Since(began).Round(time.Second))
 		}
 	}
-	for names := w.graphs(); !*soak && budget(t, began); {
+	names := w.graphs()
+	for i := 0; !*soak && budget(t, began, i); i++ {
+		r := chance(1 + i)
 		g := names[r.IntN(len(names))]
 		if r.IntN(3) == 0 {
 			one(g, 1<<30, 2+r.Int64N(200))
@@ -132,10 +133,10 @@ func testDiskFull(t *testing.T, w *world) {
 
 // No file can grow beyond a length, which an ordinary user can have, too.
 func testFileTooLarge(t *testing.T, w *world) {
-	r := chance(t)
 	began, said := time.Now(), verdicts{}
 	names := w.graphs()
-	for i := 0; budget(t, began); i++ {
+	for i := 0; budget(t, began, i); i++ {
+		r := chance(1 + i)
 		size := uint64(1) << r.IntN(24)
 		size += r.Uint64N(size)
 		g := names[r.IntN(len(names))]
@@ -159,7 +160,7 @@ func testReadOnlyCache(t *testing.T, w *world) {
 	if os.Geteuid() != 0 {
 		t.Skip("a read-only mount needs root")
 	}
-	r := chance(t)
+	r := chance(0)
 	for _, g := range w.graphs() {
 		cache := w.in("cache-" + g)
 		o := &order{World: w, Cache: cache, Builds: []wanted{{g, 0}, {g, 1}}}
@@ -179,7 +180,7 @@ func testReadOnlyCache(t *testing.T, w *world) {
 
 // The clock was set back: everything in the cache, and in the context, is of the future.
 func testClockSetBack(t *testing.T, w *world) {
-	r := chance(t)
+	r := chance(0)
 	cache := w.in("cache")
 	t.Cleanup(func() { age(t, r, filepath.Join(w.Files, "context"), -time.Hour) })
 	o := &order{World: w, Cache: cache}

@@ -7,6 +7,7 @@ import "testing"
 // TestFaults is what can go wrong while a build is under way, and afterwards. Each part has cache directories of its own; the files, the
 // registry and the golden digests they have together.
 func TestFaults(t *testing.T) {
+	t.Logf("seed %d", *seed)
 	w := newWorld(t)
 	for _, part := range []struct {
 		name  string

@@ -3,7 +3,7 @@
 package faulttest_test
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -29,11 +29,11 @@ type life struct {
 // A building process is killed at any moment of its life, over and over in one cache and beside others: what builds next builds as if
 // nothing had been, and afterwards nothing is left of the dead.
 func testKilled(t *testing.T, w *world) {
-	r := chance(t)
+	r := chance(0)
 	l := &life{world: w}
 	l.measure(t)
 	began, killed := time.Now(), 0
-	for budget(t, began) && killed < *moments {
+	for budget(t, began, killed) && killed < *moments {
 		l.renew(t, r, killed)
 		var builds []wanted
 		for range 1 + r.IntN(4) {
@@ -141,19 +141,17 @@ func (l *life) kill(t *testing.T, r *rand.Rand, n wanted) int {
 	default:
 		beside <- func() {}
 	}
-	cmd := o.command(t)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c := o.start(t)
 	if o.KillAt == 0 {
-		time.AfterFunc(moment, func() { _ = cmd.Process.Kill() })
+		defer time.AfterFunc(moment, func() { _ = c.cmd.Process.Kill() }).Stop()
 	}
-	err := cmd.Wait()
+	err := c.wait(o.bound())
 	(<-beside)()
-	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
+	if hung := (*hungError)(nil); errors.As(err, &hung) {
+		t.Fatal(hung)
+	}
+	if status := c.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == syscall.SIGKILL {
 		if o.KillAt > 0 {
 			l.kills.ByEvent++
 		} else {
@@ -165,10 +163,10 @@ func (l *life) kill(t *testing.T, r *rand.Rand, n wanted) int {
 	l.kills.Late++
 	took := l.took[l.temperature()]
 	took[n.Graph] = (took[n.Graph] + time.Since(began)) / 2
-	if errs.Len() > 0 {
-		err = fmt.Errorf("%v\n%s", err, errs.String())
+	if text := c.errs.String(); text != "" {
+		err = fmt.Errorf("%v\n%s", err, tail(text))
 	}
-	l.want(t, o, answers(out.Bytes()), err)
+	l.want(t, o, answers(c.out.String()), err)
 	return 0
 }
 
@@ -179,7 +177,7 @@ func (w *life) collectBeside(t *testing.T, r *rand.Rand) (kill func(*testing.T))
 	c := startCollector(t, w.world, w.cache, p)
 	return func(t *testing.T) {
 		_ = c.cmd.Process.Kill()
-		c.wait(t)
+		c.stop(t)
 	}
 }
 

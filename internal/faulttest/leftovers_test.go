@@ -13,22 +13,19 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // wantNoProcess waits until nothing that killed children started lives any more. Those are our own by then, as TestMain asked for.
-// spare are processes that are still wanted.
-func (w *world) wantNoProcess(t *testing.T, spare ...int) {
+func (w *world) wantNoProcess(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(dying)
 	for {
-		left := descendants(t, append(spare, w.spare...))
+		left := w.family.leftOver()
 		if len(left) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("processes are left: %+v", left)
+			t.Fatalf("processes are left: %+v; killed, these: %+v", left, w.family.kill(nil))
 		}
 		time.Sleep(2 * time.Millisecond) // nobody tells when a process that is no child of ours ends
 	}
@@ -41,18 +38,31 @@ type process struct {
 	name        string
 }
 
-// descendants lists the processes below this one, and takes the exit status of those that have ended and are nobody else's.
-func descendants(t *testing.T, spare []int) []process {
-	t.Helper()
-	ours := map[int]bool{os.Getpid(): true}
-	for _, p := range spare {
+// below lists the processes below one, but neither those of spare nor what is below those.
+func below(pid int, spare map[int]bool) []process {
+	ours := map[int]bool{pid: true}
+	for p := range spare {
 		ours[p] = false
 	}
-	var all []process
-	dirs, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
+	all := processes()
+	var list []process
+	for changed := true; changed; {
+		changed = false
+		for _, p := range all {
+			if _, known := ours[p.pid]; known || !ours[p.parent] {
+				continue
+			}
+			ours[p.pid], changed = true, true
+			list = append(list, p)
+		}
 	}
+	return list
+}
+
+// processes lists all.
+func processes() []process {
+	dirs, _ := filepath.Glob("/proc/[0-9]*/stat")
+	var all []process
 	for _, name := range dirs {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -64,22 +74,7 @@ func descendants(t *testing.T, spare []int) []process {
 		parent, _ := strconv.Atoi(rest[1])
 		all = append(all, process{pid, parent, rest[0][0], string(text[open : closing+1])})
 	}
-	var left []process
-	for changed := true; changed; {
-		changed = false
-		for _, p := range all {
-			if _, known := ours[p.pid]; known || !ours[p.parent] {
-				continue
-			}
-			ours[p.pid], changed = true, true
-			if p.state == 'Z' && p.parent == os.Getpid() {
-				_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil)
-				continue
-			}
-			left = append(left, p)
-		}
-	}
-	return left
+	return all
 }
 
 // wantNoMount wants nothing of the world to be mounted where we can see it.

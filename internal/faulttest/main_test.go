@@ -16,8 +16,9 @@ import (
 
 var (
 	soak    = flag.Bool("soak", false, "all moments, sites and regions, for hours, instead of a sample")
-	seed    = flag.Uint64("seed", 0, "begin here with what is left to chance; 0 takes another one each time")
+	seed    = flag.Uint64("seed", 20261123, "begin here with what is left to chance; 0 takes another one each time")
 	each    = flag.Duration("for", 3*time.Second, "how long a test goes on with more samples, without -soak; with -short a third of it")
+	hang    = flag.Duration("hang", 2*time.Minute, "how long a child may take, and half a minute more for each of its builds, before it is ended and the test fails")
 	moments = flag.Int("moments", 1000, "with -soak: how many builds the part Killed kills")
 )
 
@@ -33,6 +34,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(o.carryOut())
 	}
+	flag.Parse()
+	if *seed == 0 {
+		*seed = rand.Uint64()>>1 | 1
+	}
 	// The children of a killed child become ours, so that none is overlooked.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "prctl:", err)
@@ -41,24 +46,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// chance is the source of what a test leaves to chance.
-func chance(t *testing.T) *rand.Rand {
-	t.Helper()
-	n := *seed
-	if n == 0 {
-		n = rand.Uint64()>>1 | 1
-	}
-	t.Logf("seed %d", n)
-	return rand.New(rand.NewPCG(n, 0))
-}
+// chance is the source of what a test leaves to chance as a whole, with 0, and in its first, second, ... sample: what one sample takes from it
+// does not depend on what became of those before. A run without -seed begins where every other does, so that a machine that is
+// trusted with a change does not say one thing today and another tomorrow; make soak looks further.
+func chance(sample int) *rand.Rand { return rand.New(rand.NewPCG(*seed, uint64(sample))) }
 
-// budget reports, in the short form, whether a test that began a while ago may go on with more samples; the long form
-// goes on to its end.
-func budget(t *testing.T, began time.Time) bool {
+// budget reports, in the short form, whether a test that began a while ago, and has done so many samples, may go on with more: a few there
+// are on the slowest machine. The long form goes on to its end.
+func budget(t *testing.T, began time.Time, done int) bool {
 	t.Helper()
 	short := *each
 	if testing.Short() {
 		short /= 3
 	}
-	return !t.Failed() && (*soak || time.Since(began) < short)
+	return !t.Failed() && (*soak || done < 3 || time.Since(began) < short)
 }

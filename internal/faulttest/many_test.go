@@ -3,11 +3,10 @@
 package faulttest_test
 
 import (
-	"bytes"
+	"errors"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +31,7 @@ func newCrowd(t *testing.T, w *world) *crowd {
 	if *soak {
 		processes, each = 8, 50
 	}
-	r, c := chance(t), &crowd{world: w, cache: w.in("cache"), effects: w.in("effects")}
+	r, c := chance(0), &crowd{world: w, cache: w.in("cache"), effects: w.in("effects")}
 	names := w.graphs()
 	for p := range processes {
 		o := &order{World: w, Cache: c.cache, Effects: c.effects}
@@ -100,40 +99,37 @@ func (c *crowd) distinct(t *testing.T) []string {
 
 // collector is a process that collects over and over.
 type collector struct {
-	cmd       *exec.Cmd
-	in        io.Closer
-	out, errs bytes.Buffer
+	*child
+	in io.Closer
 }
 
 func startCollector(t *testing.T, w *world, dir string, p cache.Policy) *collector {
 	t.Helper()
-	o := &order{World: w, Cache: dir, Collect: &p, Timeout: 10 * time.Hour}
-	c := &collector{cmd: o.command(t)}
-	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
-	in, err := c.cmd.StdinPipe()
-	if err == nil {
-		c.in, err = in, c.cmd.Start()
-	}
+	o := &order{World: w, Cache: dir, Collect: &p}
+	cmd := o.command(t)
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return &collector{w.family.start(t, cmd, o.String()), in}
 }
 
-// wait ends it, and returns how often it collected, and how many entries it removed.
-func (c *collector) wait(t *testing.T) (collections, removed int) {
+// stop ends it, and returns how often it collected, and how many entries it removed.
+func (c *collector) stop(t *testing.T) (collections, removed int) {
 	t.Helper()
 	c.in.Close()
-	_ = c.cmd.Wait() // it may have been killed
-	for _, a := range answers(c.out.Bytes()) {
+	if hung := (*hungError)(nil); errors.As(c.wait(*hang), &hung) { // else it may have been killed
+		t.Error(hung)
+	}
+	for _, a := range answers(c.out.String()) {
 		if a.Err != "" {
 			t.Errorf("collecting: %s", a.Err)
 		}
 		collections++
 		removed += a.Removed
 	}
-	if c.errs.Len() > 0 {
-		t.Errorf("the collector wrote\n%s", c.errs.String())
+	if text := c.errs.String(); text != "" {
+		t.Errorf("the collector wrote\n%s", tail(text))
 	}
 	return collections, removed
 }
@@ -144,7 +140,7 @@ func testCrowd(t *testing.T, w *world) {
 	c := newCrowd(t, w)
 	gc := startCollector(t, w, c.cache, cache.Policy{MaxAge: time.Hour, MaxBytes: 1 << 40, MinFree: 1})
 	c.build(t)
-	collections, removed := gc.wait(t)
+	collections, removed := gc.stop(t)
 	count := c.executed(t)
 	for what, n := range count {
 		if n != 1 {
@@ -166,7 +162,7 @@ func testCrowdEvicted(t *testing.T, w *world) {
 	c := newCrowd(t, w)
 	gc := startCollector(t, w, c.cache, cache.Policy{All: true})
 	c.build(t)
-	collections, removed := gc.wait(t)
+	collections, removed := gc.stop(t)
 	count, executed := c.executed(t), 0
 	for _, n := range count {
 		executed += n

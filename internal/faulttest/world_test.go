@@ -42,7 +42,7 @@ type world struct {
 // shared is what the parts of a test have of a world together.
 type shared struct {
 	registry *stagetest.RegistryServer
-	spare    []int // processes that live as long as this one
+	family   *family
 	mu       sync.Mutex
 	golden   map[wanted]string
 	cold     map[string]time.Duration // how long a build of each graph took in an empty cache
@@ -65,9 +65,7 @@ func newWorld(t *testing.T) *world {
 	} else {
 		shell, w.Sandbox = stagetest.Shell(t), true
 	}
-	for _, p := range descendants(t, nil) {
-		w.spare = append(w.spare, p.pid)
-	}
+	w.family = newFamily()
 	w.registry.Push("base:1", shell.File("/etc/base", "base\n").Mkdir("/srv").Env("BASE", "1"))
 	return w
 }
