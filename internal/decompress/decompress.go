@@ -19,7 +19,6 @@ import (
 	"encoding/binary"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -73,7 +72,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Kind, error) {
 	kind := Detect(head)
 	switch kind {
 	case Gzip:
-		z, err := gzip.NewReader(in)
+		z, err := newGzipReader(in)
 		if err != nil {
 			return nil, kind, err
 		}
