@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // books is what a collector knows from the journal: for each kind, what there is, those of an hour
@@ -117,7 +119,7 @@ func (b *books) readLog(name string, offset int64, aside bool) error {
 	// Whoever can lock a log that was set aside knows that nobody will write to it any more.
 	ended := false
 	if aside {
-		ended, _ = tryLock(f)
+		ended, _ = filelock.Try(f, filelock.Exclusive)
 	}
 	info, err := f.Stat() // not before: what is written until then must be read
 	if err != nil {

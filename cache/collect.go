@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // Collector is a [Store] that can be told to become smaller.
@@ -142,7 +144,7 @@ func (c *collector) open(ctx context.Context, areas []Area) error {
 // openBooks reads the journal, as far as there is one. Ledgers that are missing, or were made long ago,
 // are made by a scan.
 func (c *collector) openBooks(ctx context.Context, areas []Area) error {
-	if !journaled || c.readOnly {
+	if !filelock.Advisory || c.readOnly {
 		return nil
 	}
 	b := openBooks(filepath.Join(c.disk.dir, journalDir))

@@ -7,6 +7,8 @@ import (
 	"io"
 	"path/filepath"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // lockCollect keeps out other collectors of this directory. A dry run of a store that cannot be
@@ -21,7 +23,7 @@ func (d *Disk) lockCollect(ctx context.Context, p Policy) (io.Closer, error) {
 		return nil, d.wrap("collect", err)
 	}
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		ok, err := tryLock(f)
+		ok, err := filelock.Try(f, filelock.Exclusive)
 		switch {
 		case ok:
 			return f, nil

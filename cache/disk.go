@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // DiskOptions adjusts a [Disk]. The zero value is right for almost everybody.
@@ -166,7 +168,7 @@ func (d *Disk) moveIn(temp string, info fs.FileInfo, target string, kind Kind, i
 		_ = stamp(temp, now)
 	}
 	if !d.replaces(target) {
-		d.created(kind, line{used, allocated(info), id})
+		d.created(kind, line{used, filestat.Allocated(info), id})
 	}
 	return moveInto(temp, target)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // hashed is the area of a Disk's own records or blobs: files ab/HEX below a directory.
@@ -97,7 +99,7 @@ func (h *hashed) Stat(_ context.Context, id string) (Entry, error) {
 }
 
 func (h *hashed) entry(id string, info fs.FileInfo) Entry {
-	return Entry{Kind: h.kind, ID: id, Bytes: allocated(info), Used: time.Unix(0, lastUse(info))}
+	return Entry{Kind: h.kind, ID: id, Bytes: filestat.Allocated(info), Used: time.Unix(0, lastUse(info))}
 }
 
 func (h *hashed) Remove(_ context.Context, id string, used time.Time) (int64, error) {
@@ -140,7 +142,7 @@ func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
 	if err != nil {
 		return 0, err // it has lost its name, and goes with the session
 	}
-	return allocated(info), nil
+	return filestat.Allocated(info), nil
 }
 
 // putBack gives a file its name again, unless somebody has made it again meanwhile: that one is newer.

@@ -41,12 +41,3 @@ func syncDir(string) error { return nil }
 func narrowAccess(string) error { return nil }
 
 func checkAccess(string) error { return nil }
-
-// allocated is what a file occupies on the disk, in bytes: nearly, since nothing tells.
-func allocated(info fs.FileInfo) int64 {
-	const cluster = 4096
-	return (info.Size() + cluster - 1) / cluster * cluster
-}
-
-// inode tells a file from others that share its bytes; ok is false for a file with one name.
-func inode(fs.FileInfo) (id [2]uint64, ok bool) { return id, false }

@@ -77,20 +77,3 @@ func checkAccess(dir string) error {
 	}
 	return nil
 }
-
-// allocated is what a file occupies on the disk, in bytes.
-func allocated(info fs.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512 // whatever the file system's blocks are: stat(2)
-	}
-	return info.Size()
-}
-
-// inode tells a file from others that share its bytes; ok is false for a file with one name.
-func inode(info fs.FileInfo) (id [2]uint64, ok bool) {
-	st, isUnix := info.Sys().(*syscall.Stat_t)
-	if !isUnix || info.IsDir() || st.Nlink < 2 {
-		return id, false
-	}
-	return [2]uint64{uint64(st.Dev), uint64(st.Ino)}, true
-}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // Names below the directory journal. FORMAT.md explains them.
@@ -43,7 +45,7 @@ func (d *Disk) Created(kind Kind, id string, bytes int64) {
 }
 
 func (d *Disk) created(kind Kind, l line) {
-	if !journaled || !validKind(kind) || !validID(l.id) {
+	if !filelock.Advisory || !validKind(kind) || !validID(l.id) {
 		return
 	}
 	text := append(append(make([]byte, 0, 128), kind...), ' ')
@@ -97,7 +99,7 @@ func openLog(dir string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		ok, err := tryLockShared(f)
+		ok, err := filelock.Try(f, filelock.Shared)
 		if ok && isAt(f, name) {
 			return f, nil
 		}

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 func openTest(t *testing.T, dir string) *Disk {
@@ -139,7 +142,7 @@ func TestJournalAgreesWithScan(t *testing.T) {
 // A collection looks at what it removes and at what was used since, and at nothing else: what the journal
 // does not know is not found before a scan.
 func TestCollectDoesNotScan(t *testing.T) {
-	if !journaled {
+	if !filelock.Advisory {
 		t.Skip("no journal on this system")
 	}
 	dir := t.TempDir()
@@ -180,7 +183,7 @@ func TestCollectDoesNotScan(t *testing.T) {
 // Whatever becomes of the files of the journal, a collection works, takes nothing that a lease covers,
 // and after a recount everything is known again.
 func TestDamagedJournal(t *testing.T) {
-	if !journaled {
+	if !filelock.Advisory {
 		t.Skip("no journal on this system")
 	}
 	for seed := range uint64(30) {
@@ -332,7 +335,7 @@ func (m *many) Scan(_ context.Context, yield func(Entry) error) error {
 }
 
 func (m *many) entry(info fs.FileInfo) Entry {
-	return Entry{ID: info.Name(), Bytes: allocated(info), Used: time.Unix(0, lastUse(info)), Detail: "one of many"}
+	return Entry{ID: info.Name(), Bytes: filestat.Allocated(info), Used: time.Unix(0, lastUse(info)), Detail: "one of many"}
 }
 
 func (m *many) Stat(_ context.Context, id string) (Entry, error) {
@@ -373,7 +376,7 @@ func TestCollectArea(t *testing.T) {
 		if err != nil || len(c.Removed) != 1 || c.Removed[0].ID != want || c.Removed[0].Kind != "many" || c.Removed[0].Detail != "one of many" {
 			t.Fatalf("collection %d: %v, %v; want %s", i, c.Removed, err, want)
 		}
-		if journaled && m.scans != 1 {
+		if filelock.Advisory && m.scans != 1 {
 			t.Errorf("%d scans, want 1", m.scans)
 		}
 		m.make(t, "second", 2*time.Hour)

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // ErrLocked says that somebody else holds the lock of a key.
@@ -81,7 +83,7 @@ func (d *Disk) TryLock(ctx context.Context, key Key) (io.Closer, error) {
 		if err != nil {
 			return nil, d.wrap("lock", err)
 		}
-		ok, err := tryLock(f)
+		ok, err := filelock.Try(f, filelock.Exclusive)
 		if err == nil && ok && isAt(f, name) {
 			return &keyLock{file: f}, nil
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // livingLeases returns when the oldest and the youngest of the living leases began, in nanoseconds;
@@ -35,7 +37,7 @@ func isAlive(name string) bool {
 		return true
 	}
 	defer f.Close()
-	free, err := tryLock(f)
+	free, err := filelock.Try(f, filelock.Exclusive)
 	return err != nil || !free
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // A session is a directory for the temporary files of one Disk, alive while a
@@ -53,7 +55,7 @@ func enterGate(root string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockShared(gate); err != nil {
+	if err := filelock.Wait(gate, filelock.Shared); err != nil {
 		gate.Close()
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func createLocked(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockShared(f); err != nil {
+	if err := filelock.Wait(f, filelock.Shared); err != nil {
 		f.Close()
 		_ = os.Remove(name)
 		return nil, err
@@ -88,7 +90,7 @@ func sweep(root string) {
 		return
 	}
 	defer gate.Close()
-	if ok, err := tryLock(gate); err != nil || !ok {
+	if ok, err := filelock.Try(gate, filelock.Exclusive); err != nil || !ok {
 		return
 	}
 	sessions, _ := os.ReadDir(filepath.Join(root, tmpDir))
@@ -124,7 +126,7 @@ func removeDead(lock, path string) {
 		defer f.Close()
 		// Locks of keys come and go without the gate: the name may by now be that of
 		// another file, which is alive.
-		if ok, err := tryLock(f); err != nil || !ok || !isAt(f, lock) {
+		if ok, err := filelock.Try(f, filelock.Exclusive); err != nil || !ok || !isAt(f, lock) {
 			return
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // Usage is what a store occupies on the disk.
@@ -39,7 +42,7 @@ func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 	if free, err := freeSpace(d.dir); err == nil {
 		u.Free = free
 	}
-	m := &meter{ctx: ctx, seen: map[[2]uint64]struct{}{}}
+	m := &meter{ctx: ctx, seen: map[filestat.Inode]struct{}{}}
 	all := []Area{}
 	for _, a := range d.ownAreas() {
 		all = append(all, metered{a, m})
@@ -48,7 +51,7 @@ func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 	var scans []Area
 	for i, a := range append(all, areas...) {
 		u.Kinds[i].Kind = a.Kind()
-		if _, ok := a.(Stater); ok && journaled {
+		if _, ok := a.(Stater); ok && filelock.Advisory {
 			scans = append(scans, a)
 			continue
 		}
@@ -109,18 +112,18 @@ func (u *Usage) note(e Entry) {
 // meter adds up what files occupy, each inode once.
 type meter struct {
 	ctx   context.Context
-	seen  map[[2]uint64]struct{}
+	seen  map[filestat.Inode]struct{}
 	total int64
 }
 
 func (m *meter) add(info fs.FileInfo) {
-	if id, ok := inode(info); ok {
+	if id, ok := filestat.Shared(info); ok {
 		if _, again := m.seen[id]; again {
 			return
 		}
 		m.seen[id] = struct{}{}
 	}
-	m.total += allocated(info)
+	m.total += filestat.Allocated(info)
 }
 
 // walk adds a directory with all that is in it, but what is in some directories.

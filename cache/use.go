@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // usePeriod is how old the stamp of an entry may grow while the entry is used. A use under a lease
@@ -75,7 +77,7 @@ func stamp(name string, use int64) error { return os.Chtimes(name, time.Unix(0, 
 
 // lastUse is when a file was last used, in nanoseconds: accessed, or on file systems that keep no such
 // time, made.
-func lastUse(info fs.FileInfo) int64 { return max(accessed(info), info.ModTime().UnixNano()) }
+func lastUse(info fs.FileInfo) int64 { return max(filestat.Accessed(info), info.ModTime().UnixNano()) }
 
 // uses knows the leases of one Disk.
 type uses struct {

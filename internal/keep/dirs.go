@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filelock"
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // ErrInUse is wrapped by the errors of [RemoveDir] when somebody holds the directory, or has used it too lately.
@@ -39,7 +42,9 @@ func Hold(dir string) (release func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("marking a directory as used: %w", err)
 		}
-		err = lockShared(f)
+		if filelock.Advisory {
+			err = filelock.Wait(f, filelock.Shared)
+		}
 		if err == nil && !isAt(f, name) { // a collector has removed it since it was opened
 			f.Close()
 			continue
@@ -54,6 +59,15 @@ func Hold(dir string) (release func(), err error) {
 		}
 		return func() { f.Close() }, nil
 	}
+}
+
+// alone takes the lock of a mark, which nobody can write to meanwhile, unless somebody has it. Where a lock keeps its owner from
+// writing, too, only time tells whether somebody holds a directory.
+func alone(f *os.File) (bool, error) {
+	if !filelock.Advisory {
+		return true, nil
+	}
+	return filelock.Try(f, filelock.Exclusive)
 }
 
 // isAt reports whether name is still the name of an open file.
@@ -89,7 +103,7 @@ func remember(name string, m measured) {
 		return
 	}
 	defer f.Close()
-	if ok, err := lockAlone(f); err != nil || !ok || !isAt(f, name) {
+	if ok, err := alone(f); err != nil || !ok || !isAt(f, name) {
 		return
 	}
 	info, err := f.Stat()
@@ -160,7 +174,7 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 			return e, err
 		}
 	}
-	e.Bytes = m.bytes + allocated(info)
+	e.Bytes = m.bytes + filestat.Allocated(info)
 	return e, nil
 }
 
@@ -202,7 +216,7 @@ func takeAway(dir, gone string, unless time.Time) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	if ok, err := lockAlone(f); err != nil || !ok || !isAt(f, mark) {
+	if ok, err := alone(f); err != nil || !ok || !isAt(f, mark) {
 		return 0, errors.Join(ErrInUse, err)
 	}
 	info, err := f.Stat()
@@ -218,7 +232,7 @@ func takeAway(dir, gone string, unless time.Time) (int64, error) {
 	if err := os.Rename(dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	return allocated(info), os.Remove(mark) // under its lock: who has opened it sees that it is not the name any more
+	return filestat.Allocated(info), os.Remove(mark) // under its lock: who has opened it sees that it is not the name any more
 }
 
 // makeMark makes the mark of a directory that nobody has held yet, as old as the directory.
@@ -252,7 +266,7 @@ func Sweep(parent string) {
 	}
 	now := time.Now()
 	unheld := now.Add(time.Hour)
-	if !canLock {
+	if !filelock.Advisory {
 		unheld = now.Add(-24 * time.Hour)
 	}
 	for _, n := range names {

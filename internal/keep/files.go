@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stagewright/stagewright/internal/filestat"
 )
 
 // Files calls yield for each regular file in dir. It was last used when it was last written, or marked with [Touch]. A directory
@@ -27,7 +29,7 @@ func Files(ctx context.Context, dir string, yield func(Entry) error) error {
 		if err != nil {
 			return err
 		}
-		if err := yield(Entry{Name: n.Name(), Bytes: allocated(info), Used: past(lastUse(info))}); err != nil {
+		if err := yield(Entry{Name: n.Name(), Bytes: filestat.Allocated(info), Used: past(lastUse(info))}); err != nil {
 			return err
 		}
 	}
@@ -51,8 +53,8 @@ func Touch(name string) {
 
 // lastUse is the later of the times at which a file was written and marked.
 func lastUse(info fs.FileInfo) time.Time {
-	if at := accessed(info); at.After(info.ModTime()) {
-		return at
+	if at := filestat.Accessed(info); at > info.ModTime().UnixNano() {
+		return time.Unix(0, at)
 	}
 	return info.ModTime()
 }
@@ -60,7 +62,7 @@ func lastUse(info fs.FileInfo) time.Time {
 // Bytes adds up what a directory takes on the disk, with everything below it. What disappears meanwhile does not count, nor does what may not be read.
 func Bytes(ctx context.Context, dir string) (int64, error) {
 	var sum int64
-	seen := map[inode]struct{}{}
+	seen := map[filestat.Inode]struct{}{}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -78,13 +80,13 @@ func Bytes(ctx context.Context, dir string) (int64, error) {
 		if err != nil {
 			return ignoreGone(err)
 		}
-		if id, several := inodeOf(info); several {
+		if id, several := filestat.Shared(info); several {
 			if _, counted := seen[id]; counted {
 				return nil
 			}
 			seen[id] = struct{}{}
 		}
-		sum += allocated(info)
+		sum += filestat.Allocated(info)
 		return nil
 	})
 	return sum, err

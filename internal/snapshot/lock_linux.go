@@ -10,23 +10,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
 // lockWait takes the lock file at path, waiting for it; closing the file releases it. For locks that are held for microseconds only.
-func lockWait(path string) (*os.File, error) {
+func lockWait(path string, mode filelock.Mode) (*os.File, error) {
 	f, err := openLock(path)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
+	if err := filelock.Wait(f, mode); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("snapshot: locking %s: %w", path, err)
+		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	return f, nil
 }
@@ -37,7 +33,11 @@ func lockTry(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	ok, err := filelock.Try(f, filelock.Exclusive)
+	if !ok && err == nil {
+		err = unix.EWOULDBLOCK
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

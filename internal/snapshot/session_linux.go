@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +41,7 @@ const maxTrash = 64
 // newSession begins a session in tmp, which exists, and removes in the background what dead sessions left there. All of it happens under
 // one lock in tmp, so that no session is ever seen between its mkdir and its lock.
 func newSession(tmp string) (*session, error) {
-	gate, err := lockWait(filepath.Join(tmp, lockFile))
+	gate, err := lockWait(filepath.Join(tmp, lockFile), filelock.Exclusive)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +197,7 @@ func (s *session) close() error {
 			err = errors.Join(err, s.discard(name))
 		}
 	}
-	gate, lockErr := lockWait(filepath.Join(s.tmp, lockFile)) // nobody may take the session between the two removals
+	gate, lockErr := lockWait(filepath.Join(s.tmp, lockFile), filelock.Exclusive) // nobody may take the session between the two removals
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
 	}

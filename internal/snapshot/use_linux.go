@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
@@ -22,21 +23,8 @@ import (
 const gateFile = "gate"
 
 // holdGate takes the lock of the gate of a form; closing the file releases it.
-func holdGate(base string, how int) (*os.File, error) {
-	f, err := openLock(filepath.Join(base, gateFile))
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if err = unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("snapshot: locking %s: %w", f.Name(), err)
-	}
-	return f, nil
+func holdGate(base string, mode filelock.Mode) (*os.File, error) {
+	return lockWait(filepath.Join(base, gateFile), mode)
 }
 
 // use marks a layer as used, unless it has been since Options.Since, and tells which manifest it has; false says that there is no such layer. What
@@ -57,7 +45,7 @@ func (s *Store) use(id tree.Digest) (fileID, bool) {
 	if now.Before(since) { // the clock was set back, which must not take the layer out of the lease
 		now = since
 	}
-	gate, err := holdGate(s.base, unix.LOCK_SH)
+	gate, err := holdGate(s.base, filelock.Shared)
 	if err != nil {
 		return e.id(), true
 	}
@@ -260,7 +248,7 @@ func removeLayer(base, name string, unless time.Time) (freed int64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, trash.close()) }() // deletes what is in it
-	gate, err := holdGate(base, unix.LOCK_EX)
+	gate, err := holdGate(base, filelock.Exclusive)
 	if err != nil {
 		return 0, err
 	}

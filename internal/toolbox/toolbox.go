@@ -32,6 +32,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/stagewright/stagewright/internal/filelock"
 )
 
 // Binary is a compiled toolbox.
@@ -80,7 +82,7 @@ func BuildFor(ctx context.Context, cacheDir, arch string) (Binary, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Binary{}, fmt.Errorf("toolbox: make the cache directory: %w", err)
 	}
-	unlock, err := lockFile(ctx, filepath.Join(dir, slot.name+".lock"))
+	unlock, err := filelock.Path(ctx, filepath.Join(dir, slot.name+".lock"), filelock.Exclusive)
 	if err != nil {
 		return Binary{}, fmt.Errorf("toolbox: wait for another process that compiles it: %w", err)
 	}

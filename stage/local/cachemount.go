@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -67,12 +68,12 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 		switch {
 		case err != nil:
 		case w.mount.Sharing == stage.Private:
-			dir, err = takePrivate(ctx, set, parent)
+			dir, err = takePrivate(set, parent)
 		case !held[w.name]:
 			held[w.name] = true
-			mode := lockShared
+			mode := filelock.Shared
 			if locked[w.name] {
-				mode = lockExclusive
+				mode = filelock.Exclusive
 			}
 			err = set.lock(ctx, dir+".lock", mode)
 		}
@@ -87,23 +88,31 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 	return dirs, nil
 }
 
-// lock takes the lock of a cache mount, which the step holds until it ends. The time of the
-// lock's file is that of the last step that had it.
-func (m *mountSet) lock(ctx context.Context, path string, mode lockMode) error {
-	unlock, err := lockFile(ctx, path, mode)
+// lock takes the lock of a cache mount, which the step holds until it ends.
+func (m *mountSet) lock(ctx context.Context, path string, mode filelock.Mode) error {
+	unlock, err := filelock.Path(ctx, path, mode)
 	if err != nil {
 		return err
 	}
+	return m.locked(path, unlock)
+}
+
+// locked keeps a lock that was taken until the step ends. The time of the lock's file is that of the last step that had it.
+func (m *mountSet) locked(path string, unlock func()) error {
 	m.releases = append(m.releases, unlock)
 	now := time.Now()
 	return os.Chtimes(path, now, now)
 }
 
-func takePrivate(ctx context.Context, set *mountSet, parent string) (string, error) {
+func takePrivate(set *mountSet, parent string) (string, error) {
 	for i := 0; ; i++ {
 		dir := filepath.Join(parent, strconv.Itoa(i))
-		if err := set.lock(ctx, dir+".lock", lockNow); !errors.Is(err, errLocked) {
-			return dir, err
+		unlock, ok, err := filelock.TryPath(dir+".lock", filelock.Exclusive)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			return dir, set.locked(dir+".lock", unlock)
 		}
 	}
 }
@@ -146,7 +155,7 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(parent, "make.lock"), lockExclusive)
+	unlock, err := filelock.Path(ctx, filepath.Join(parent, "make.lock"), filelock.Exclusive)
 	if err != nil {
 		return err
 	}

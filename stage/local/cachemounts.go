@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/snapshot"
@@ -110,12 +111,12 @@ func (e *Executor) RemoveCacheMounts(ctx context.Context, ids ...string) error {
 }
 
 func removeCacheDir(ctx context.Context, dir string) error {
-	unlock, err := lockFile(ctx, dir+".lock", lockNow)
-	if errors.Is(err, errLocked) {
-		return ErrBusy
-	}
+	unlock, free, err := filelock.TryPath(dir+".lock", filelock.Exclusive)
 	if err != nil {
 		return err
+	}
+	if !free {
+		return ErrBusy
 	}
 	defer unlock()
 	return keep.RemoveAll(dir)
@@ -134,7 +135,7 @@ func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer)
 		return err
 	}
 	defer release()
-	unlock, err := lockFile(ctx, dir+".lock", lockShared)
+	unlock, err := filelock.Path(ctx, dir+".lock", filelock.Shared)
 	if err != nil {
 		return err
 	}
@@ -233,12 +234,12 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 		return err
 	}
 	dir := filepath.Join(parent, "0")
-	unlock, err := lockFile(ctx, dir+".lock", lockNow)
-	if errors.Is(err, errLocked) {
-		return ErrBusy
-	}
+	unlock, free, err := filelock.TryPath(dir+".lock", filelock.Exclusive)
 	if err != nil {
 		return err
+	}
+	if !free {
+		return ErrBusy
 	}
 	defer unlock()
 	if err := os.Chmod(made, 0o755); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/gitref"
 	"github.com/stagewright/stagewright/internal/keep"
 )
@@ -80,7 +81,7 @@ func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err
 	if err := m.hold(); err != nil {
 		return nil, err
 	}
-	unlock, err = lockFile(ctx, m.dir+".lock")
+	unlock, err = filelock.Path(ctx, m.dir+".lock", filelock.Exclusive)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.g, err)
 	}
@@ -135,7 +136,7 @@ func (m *gitMirror) mend(ctx context.Context, options ...string) bool {
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	unlock, err := lockFile(ctx, m.dir+".lock")
+	unlock, err := filelock.Path(ctx, m.dir+".lock", filelock.Exclusive)
 	if err != nil {
 		return false
 	}

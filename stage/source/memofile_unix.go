@@ -3,49 +3,21 @@
 package source
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"golang.org/x/sys/unix"
 )
-
-// lockPoll is how often a lock that another process holds is tried again: flock(2)
-// cannot wait for a context.
-const lockPoll = 50 * time.Millisecond
-
-// lockFile takes the lock of a file, which is made if it is missing. The lock ends with
-// the process.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	ticker := time.NewTicker(lockPoll)
-	defer ticker.Stop()
-	for {
-		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-		case err == nil:
-			return func() { f.Close() }, nil
-		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
-			f.Close()
-			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, context.Cause(ctx)
-		case <-ticker.C:
-		}
-	}
-}
 
 // nextMemo is the file in which a new memo is written, under its lock.
 func nextMemo(path string) string {
 	return filepath.Join(filepath.Dir(path), ".memo-"+filepath.Base(path))
 }
+
+// errWriting says that another process is writing a new memo.
+var errWriting = errors.New("another process is writing one")
 
 // createMemo makes an empty file for a new memo in the place of path, or takes that of a process that was killed. It fails when another process
 // is writing one.
@@ -55,12 +27,16 @@ func createMemo(path string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			if !isNamed(f) { // it has become the memo since it was opened
-				f.Close()
-				continue
-			}
+		ok, err := filelock.Try(f, filelock.Exclusive)
+		if ok && !isNamed(f) { // it has become the memo since it was opened
+			f.Close()
+			continue
+		}
+		switch {
+		case ok:
 			err = f.Truncate(0)
+		case err == nil:
+			err = errWriting
 		}
 		if err != nil {
 			f.Close()

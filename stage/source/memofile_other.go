@@ -3,15 +3,10 @@
 package source
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 )
-
-// lockFile does nothing where there is no flock: two builds must not fetch from the same
-// remote at the same time there.
-func lockFile(context.Context, string) (unlock func(), err error) { return func() {}, nil }
 
 // createMemo makes an empty file for a new memo in the place of path.
 func createMemo(path string) (*os.File, error) {

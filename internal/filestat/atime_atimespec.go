@@ -1,14 +1,14 @@
 //go:build darwin || freebsd || netbsd
 
-package cache
+package filestat
 
 import (
 	"io/fs"
 	"syscall"
 )
 
-// accessed is the time of access of a file in nanoseconds, 0 if there is none.
-func accessed(info fs.FileInfo) int64 {
+// Accessed is the time of access of a file in nanoseconds since the Unix epoch, 0 if there is none.
+func Accessed(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Atimespec.Nano()
 	}

@@ -1,0 +1,14 @@
+package filestat
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// Accessed is the time of access of a file in nanoseconds since the Unix epoch, 0 if there is none.
+func Accessed(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Win32FileAttributeData); ok {
+		return st.LastAccessTime.Nanoseconds()
+	}
+	return 0
+}

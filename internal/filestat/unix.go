@@ -1,0 +1,25 @@
+//go:build unix
+
+package filestat
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// Allocated is what a file takes on the disk, in bytes.
+func Allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512 // whatever the file system's blocks are: stat(2)
+	}
+	return info.Size()
+}
+
+// Shared names the inode of a file that has several names; ok is false for one with one name, and for directories.
+func Shared(info fs.FileInfo) (id Inode, ok bool) {
+	st, isUnix := info.Sys().(*syscall.Stat_t)
+	if !isUnix || info.IsDir() || st.Nlink < 2 {
+		return id, false
+	}
+	return Inode{uint64(st.Dev), uint64(st.Ino)}, true
+}
