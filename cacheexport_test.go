@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -29,6 +28,7 @@ import (
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/layout"
 	"github.com/stagewright/stagewright/image/registry"
+	"github.com/stagewright/stagewright/internal/registrytest"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
@@ -53,40 +53,7 @@ func (p *proxied) take() []string {
 
 func newDistribution(t *testing.T) (*proxied, string) {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("docker-registry is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), host)
-	path := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(path, []byte(config), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "serve", path)
-	if err := cmd.Start(); err != nil {
-		t.Skipf("docker-registry does not start: %v", err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	target := &url.URL{Scheme: "http", Host: host}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if resp, err := http.Get(target.String() + "/v2/"); err == nil {
-			resp.Body.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("docker-registry does not answer")
-		}
-	}
+	target := &url.URL{Scheme: "http", Host: registrytest.Start(t, registrytest.Options{})}
 	p := &proxied{}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)

@@ -4,17 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -22,56 +16,12 @@ import (
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/internal/imagetest"
 	"github.com/stagewright/stagewright/image/registry"
+	"github.com/stagewright/stagewright/internal/registrytest"
 )
-
-// distribution starts the registry that Docker made (Debian: docker-registry) and returns its host.
-func distribution(t *testing.T) string {
-	t.Helper()
-	program := imagetest.Tool(t, "docker-registry")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), host)
-	path := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(path, []byte(config), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	var output strings.Builder
-	cmd := exec.Command(program, "serve", path)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Skipf("docker-registry does not start: %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-ended
-	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if resp, err := http.Get("http://" + host + "/v2/"); err == nil {
-			resp.Body.Close()
-			return host
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("docker-registry: %v\n%s", err, &output)
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("docker-registry does not answer:\n%s", &output)
-		}
-	}
-}
 
 // TestDistribution pushes to a registry that is not a fake, mounts between its repositories, and has skopeo read the result.
 func TestDistribution(t *testing.T) {
-	host := distribution(t)
+	host := registrytest.Start(t, registrytest.Options{})
 	var opens imagetest.Opens
 	x := imagetest.Index(t, &opens, "text")
 	imagetest.Write(t, registry.PushWith(host+"/base:1", anonymous()), image.Artifact{Index: x})
@@ -117,7 +67,7 @@ func TestDistribution(t *testing.T) {
 // TestDistributionBreaks has the connection to a registry that is not a fake break in the middle of a blob. Distribution 2.8 gives up an upload
 // that has more than its last answer said, so that the blob is sent anew.
 func TestDistributionBreaks(t *testing.T) {
-	host := distribution(t)
+	host := registrytest.Start(t, registrytest.Options{})
 	const size = 6 << 20
 	var opens imagetest.Opens
 	img := imagetest.Big(t, &opens, size)
@@ -183,7 +133,7 @@ func (c *counting) Read(p []byte) (int, error) {
 
 // TestDistributionAttach: Debian's registry has no referrers API, and the list is kept under a tag.
 func TestDistributionAttach(t *testing.T) {
-	host := distribution(t)
+	host := registrytest.Start(t, registrytest.Options{})
 	var opens imagetest.Opens
 	c := client()
 	imagetest.Write(t, c.Push(host+"/app:1"), image.Artifact{Index: imagetest.Index(t, &opens, "text")})
