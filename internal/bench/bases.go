@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/stagewright/stagewright"
@@ -44,8 +45,10 @@ func (b *bases) stage(ctx context.Context, name string) (stage.Stage, error) {
 	switch name {
 	case "large":
 		return b.large()
+	case "debian":
+		return b.debian(ctx)
 	case "golang":
-		shell, err := b.stage(ctx, "shell")
+		debian, err := b.debian(ctx)
 		if err != nil {
 			return stage.Stage{}, err
 		}
@@ -53,13 +56,41 @@ func (b *bases) stage(ctx context.Context, name string) (stage.Stage, error) {
 		if err != nil {
 			return stage.Stage{}, err
 		}
-		return shell.CopyFrom(stage.Dir(toolchain.Root, toolchain.Ignore...), ".", "/usr/local/go", stage.KeepModes()), nil
+		return debian.CopyFrom(stage.Dir(toolchain.Root, toolchain.Ignore...), ".", "/usr/local/go", stage.KeepModes()), nil
 	}
 	binary, err := toolbox.Build(ctx, "")
 	if err != nil {
 		return stage.Stage{}, err
 	}
 	return stage.Scratch().CopyFrom(stage.FS(binary.Files()), ".", "/", stage.KeepModes()), nil
+}
+
+// debian is a Debian tree that debootstrap makes, once for each user of this machine: it takes a minute, and Debian's mirror.
+func (b *bases) debian(ctx context.Context) (stage.Stage, error) {
+	parent, err := os.UserCacheDir()
+	if err != nil {
+		return stage.Stage{}, err
+	}
+	dir := filepath.Join(parent, "stagewright-bench", "debian")
+	if _, err := os.Stat(dir); err != nil {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return stage.Stage{}, err
+		}
+		fresh, err := os.MkdirTemp(filepath.Dir(dir), "debootstrap")
+		if err != nil {
+			return stage.Stage{}, err
+		}
+		defer os.RemoveAll(fresh)
+		cmd := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "stable", filepath.Join(fresh, "root"), "http://deb.debian.org/debian")
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return stage.Stage{}, fmt.Errorf("debootstrap: %w: %s (apt-get install -y debootstrap)", err, tail(said, 2000))
+		}
+		if err := os.Rename(filepath.Join(fresh, "root"), dir); err != nil {
+			return stage.Stage{}, err
+		}
+	}
+	ignore := []string{"dev/*", "proc/*", "sys/*", "run/*", "var/cache/apt/*", "var/lib/apt/lists/*", "var/log/*"}
+	return stage.Scratch().CopyFrom(stage.Dir(dir, ignore...), ".", "/", stage.KeepModes()), nil
 }
 
 // large is 120 MB in three layers: 1,200 files, half of them text and half random.

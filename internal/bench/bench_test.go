@@ -100,17 +100,25 @@ func TestWorkloadsAreWhole(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	samples := func(side string, d time.Duration) map[string][]sample { return map[string][]sample{side: {{Wall: d}}} }
-	both := samples("stagewright", 30*time.Millisecond)
-	both["BuildKit"] = []sample{{Wall: 100 * time.Millisecond}}
+	all := samples("stagewright", 30*time.Millisecond)
+	all["BuildKit"] = []sample{{Wall: 100 * time.Millisecond}}
+	all["limit"] = []sample{{Wall: 20 * time.Millisecond}}
+	large := map[string][]sample{"stagewright": {{Wall: 1, Peak: 151 << 20}}}
 	for _, c := range []struct {
 		row    row
 		want   string
 		missed int
 	}{
-		{row{Samples: both, budget: budget{ratio: 0.3}}, "0.3: met", 0},
-		{row{Samples: both, budget: budget{ratio: 0.25, wall: 100 * time.Millisecond}}, "0.25: **missed**, 100 ms: met", 1},
-		{row{Samples: samples("stagewright", time.Second), budget: budget{ratio: 0.3}}, "", 0}, // nothing to compare with
-		{row{Samples: both, Phase: cold, Pushed: map[string]int64{"BuildKit": 1e6, "stagewright": 2e6}}, "5 % more bytes: **missed**", 1},
+		{row{Samples: all, Budget: budget{Ratio: 0.3}}, "0.3: met", 0},
+		{row{Samples: all, Budget: budget{Ratio: 0.25, Wall: 100 * time.Millisecond}}, "0.25: **missed**, 100 ms: met", 1},
+		{row{Samples: all, Budget: budget{Limit: 1.5}}, "1.5 of the limit: met", 0},
+		{row{Samples: all, Budget: budget{Limit: 1.05}}, "1.05 of the limit: **missed**", 1},
+		{row{Samples: samples("stagewright", time.Second), Budget: budget{Ratio: 0.3, Limit: 1}}, "", 0}, // nothing to compare with
+		{row{Samples: samples("BuildKit", time.Second), Budget: budget{Ratio: 0.3}}, "", 0},               // told apart
+		{row{Samples: large}, "150 MiB: **missed**", 1},
+		{row{Samples: all, Layers: map[string]int64{"BuildKit": 1e6, "stagewright": 2e6}}, "bytes within 5 % of BuildKit's: **missed**", 1},
+		{row{Samples: all, Layers: map[string]int64{"BuildKit": 1e6, "stagewright": 1.04e6, "limit": 1.03e6}}, "", 0},
+		{row{Samples: all, Layers: map[string]int64{"limit": 1e6, "stagewright": 2e6}}, "bytes within 5 % of the limit's: **missed**", 1},
 	} {
 		if got, missed := c.row.verdict(); got != c.want || missed != c.missed {
 			t.Errorf("verdict %q, %d missed; want %q, %d", got, missed, c.want, c.missed)

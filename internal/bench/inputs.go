@@ -61,6 +61,32 @@ func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 func makeNothing(dir string, _ inputs) error { return write(dir, "file", []byte("first\n")) }
 
+// makeGraph is a Dockerfile of 10,000 steps in 1,000 stages and one more.
+func makeGraph(dir string, _ inputs) error {
+	var b, gather bytes.Buffer
+	for i := range 1000 {
+		fmt.Fprintf(&b, "FROM scratch AS s%d\n", i)
+		for j := range 9 {
+			from := fmt.Sprintf("files/%d", j)
+			if i == 0 && j == 0 {
+				from = "file"
+			}
+			fmt.Fprintf(&b, "COPY %s /out/%d-%d\n", from, i, j)
+		}
+		fmt.Fprintf(&gather, "COPY --from=s%d /out /all/\n", i)
+	}
+	fmt.Fprintf(&b, "FROM scratch AS all\n%sFROM scratch\nCOPY --from=all /all /all\n", gather.Bytes())
+	for j := range 9 {
+		if err := write(dir, fmt.Sprintf("files/%d", j), fmt.Appendf(nil, "file %d\n", j)); err != nil {
+			return err
+		}
+	}
+	if err := write(dir, "file", []byte("first\n")); err != nil {
+		return err
+	}
+	return write(dir, "Dockerfile", b.Bytes())
+}
+
 func makeFew(dir string, _ inputs) error {
 	random := newRandom(1)
 	for i := range 10 {
@@ -206,7 +232,7 @@ WORKDIR /app
 COPY go.mod ./
 COPY . .
 RUN --mount=type=cache,target=/gocache go build -o /main ./app
-FROM ` + in.registry + `/bases/shell
+FROM ` + in.registry + `/bases/debian
 COPY --from=builder /main /main
 CMD ["/main"]
 `,

@@ -14,18 +14,19 @@ import (
 
 // machine is what figures depend on.
 type machine struct {
-	Date   string `json:"date"`
-	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"`
-	Memory int64  `json:"memory"` // bytes
-	Kernel string `json:"kernel"`
-	Disk   string `json:"disk"` // file system of the work directory
-	Go     string `json:"go"`
-	Load   string `json:"load"` // of the last minute, before the first run
+	Date    string `json:"date"` // and the time, in UTC
+	CPU     string `json:"cpu"`
+	Cores   int    `json:"cores"`
+	Memory  int64  `json:"memory"` // bytes
+	Kernel  string `json:"kernel"`
+	Disk    string `json:"disk"` // file system of the work directory
+	Go      string `json:"go"`
+	Buildah string `json:"buildah"` // version and storage driver
+	Load    string `json:"load"`    // of the last minute, before the first run
 }
 
 func thisMachine(dir string) machine {
-	m := machine{Date: time.Now().UTC().Format(time.DateOnly), Cores: runtime.NumCPU(), Go: runtime.Version()}
+	m := machine{Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), Cores: runtime.NumCPU(), Go: runtime.Version()}
 	m.CPU = firstOf("/proc/cpuinfo", "model name")
 	m.Load, _, _ = strings.Cut(readLine("/proc/loadavg"), " ")
 	m.Kernel = readLine("/proc/sys/kernel/osrelease")

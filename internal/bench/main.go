@@ -9,15 +9,18 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
 type options struct {
-	runs          int
-	only          string
-	list, alone   bool
-	dir, jsonFile string
-	quiet         bool
+	runs, buildah  int
+	only           string
+	all, list      bool
+	alone, noCount bool
+	dir, jsonFile  string
+	from           string
+	scaling, quiet bool
 }
 
 func main() {
@@ -29,12 +32,17 @@ func main() {
 		return
 	}
 	var o options
-	flag.IntVar(&o.runs, "n", 5, "pairs of runs")
+	flag.IntVar(&o.runs, "n", 5, "pairs of runs; with 5 or more, a workload that is held to the limit has the 7 pairs that it needs")
+	flag.IntVar(&o.buildah, "buildah", 2, "runs of Buildah, 0 for none")
 	flag.StringVar(&o.only, "only", "", "run only the workloads whose name matches this regular expression")
+	flag.BoolVar(&o.all, "all", false, "run the workloads that the issue's table has not got, too")
 	flag.BoolVar(&o.list, "list", false, "list the workloads and do nothing")
-	flag.BoolVar(&o.alone, "alone", false, "run stagewright only")
+	flag.BoolVar(&o.alone, "alone", false, "run stagewright, and the limit, only")
+	flag.BoolVar(&o.noCount, "nocount", false, "leave out the run that counts requests, bytes and opened files")
 	flag.StringVar(&o.dir, "dir", "", "work directory, kept; the default is a temporary one")
-	flag.StringVar(&o.jsonFile, "json", "", "file for every single figure, as JSON")
+	flag.StringVar(&o.jsonFile, "json", "", "file for every single figure, as JSON, written again after each workload")
+	flag.StringVar(&o.from, "from", "", "print the tables of such files, separated by commas, and do nothing")
+	flag.BoolVar(&o.scaling, "scaling", false, "instead of all this, print how time and memory grow with the size of the work")
 	flag.BoolVar(&o.quiet, "q", false, "do not tell what happens meanwhile")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,30 +58,26 @@ func main() {
 	}
 }
 
-// run runs the workloads that are wanted, and returns how many promises were not kept.
+// run runs what is wanted, and returns how many promises were not kept.
 func run(ctx context.Context, o options) (missed int, err error) {
-	wanted, err := regexp.Compile(o.only)
-	if err != nil {
+	todo, err := o.workloads()
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	if o.list {
+	case o.from != "":
+		found, err := readReports(strings.Split(o.from, ","))
+		if err != nil {
+			return 0, err
+		}
+		return found.table(os.Stdout), nil
+	case o.list:
 		for _, w := range workloads() {
-			fmt.Printf("%-16s %s\n", w.name, w.title)
+			fmt.Printf("%-18s %s\n", w.name, w.title)
 		}
 		return 0, nil
-	}
-	var todo []workload
-	for _, w := range workloads() {
-		if wanted.MatchString(w.name) {
-			todo = append(todo, w)
-		}
-	}
-	switch {
-	case len(todo) == 0:
-		return 0, fmt.Errorf("no workload matches %q; -list names them", o.only)
 	case o.runs < 1:
 		return 0, fmt.Errorf("-n %d; want at least 1", o.runs)
-	case os.Geteuid() != 0 && !o.alone:
+	case os.Geteuid() != 0 && !o.alone && !o.scaling:
 		return 0, errors.New("BuildKit's daemon needs root; -alone runs stagewright without it")
 	}
 	if o.dir == "" {
@@ -84,41 +88,65 @@ func run(ctx context.Context, o options) (missed int, err error) {
 	} else if o.dir, err = filepath.Abs(o.dir); err != nil {
 		return 0, err
 	}
+	if o.scaling {
+		return scaling(ctx, o.dir, os.Stdout)
+	}
+	return compare(ctx, o, todo)
+}
+
+// workloads are those that are wanted.
+func (o options) workloads() (todo []workload, err error) {
+	wanted, err := regexp.Compile(o.only)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range workloads() {
+		if wanted.MatchString(w.name) && (!w.more || o.all || o.only != "") {
+			todo = append(todo, w)
+		}
+	}
+	if len(todo) == 0 {
+		return nil, fmt.Errorf("no workload matches %q; -list names them", o.only)
+	}
+	return todo, nil
+}
+
+// compare measures the workloads and prints the tables, also those of the first ones when a later one fails.
+func compare(ctx context.Context, o options, todo []workload) (missed int, err error) {
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return 0, err
 	}
 	defer b.close()
 	found := &report{Machine: thisMachine(o.dir)}
+	if b.buildah != nil {
+		found.Machine.Buildah = b.buildah.version + " (" + b.buildah.driver + ")"
+	}
 	for _, w := range todo {
-		rows, err := b.run(ctx, w, o.runs)
-		if err != nil {
-			return 0, err
+		rows, failed := b.run(ctx, w)
+		if failed != nil {
+			err = failed
+			break
 		}
 		found.Rows = append(found.Rows, rows...)
-	}
-	if o.jsonFile != "" {
-		f, err := os.Create(o.jsonFile)
-		if err != nil {
-			return 0, err
-		}
-		defer f.Close()
-		if err := found.json(f); err != nil {
-			return 0, err
+		if o.jsonFile != "" {
+			if err := found.save(o.jsonFile); err != nil {
+				return 0, err
+			}
 		}
 	}
-	return found.table(os.Stdout), nil
+	return found.table(os.Stdout), err
 }
 
 // newBench compiles and starts what all workloads share.
 func newBench(ctx context.Context, o options) (*bench, error) {
-	b := &bench{dir: o.dir, close: func() {}, tell: func(format string, args ...any) {
+	b := &bench{dir: o.dir, rounds: plan{o.runs, min(o.buildah, o.runs), !o.noCount}, close: func() {}, tell: func(format string, args ...any) {
 		if !o.quiet {
 			fmt.Fprintf(os.Stderr, format+"\n", args...)
 		}
 	}}
 	own := func(name string) string { return filepath.Join(o.dir, name) }
-	for _, dir := range []string{"ours", "bases", "buildkit"} {
+	for _, dir := range []string{"ours", "bases", "buildkit", "buildah"} {
 		if err := os.MkdirAll(own(dir), 0o755); err != nil {
 			return nil, err
 		}
@@ -135,11 +163,14 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		b.registry, err = freeAddress()
 		return b, err
 	}
-	theirs, err := newBuildKit(ctx, own("buildkit"))
-	if err != nil {
+	if b.rounds.buildah > 0 {
+		if b.buildah, err = newBuildah(ctx, own("buildah")); err != nil {
+			b.tell("without Buildah: %v", err)
+		}
+	}
+	if b.theirs, err = newBuildKit(ctx, own("buildkit")); err != nil {
 		return nil, err
 	}
-	b.theirs, b.registry = theirs, theirs.daemon.Registry()
-	b.close = theirs.daemon.Stop
+	b.registry, b.close = b.theirs.daemon.Registry(), b.theirs.daemon.Stop
 	return b, nil
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,14 +15,26 @@ import (
 // A sample is one run, of one process or of several at once.
 type sample struct {
 	Wall time.Duration `json:"wall"`
-	CPU  time.Duration `json:"cpu"`  // of the processes, and of BuildKit's daemon
-	Peak int64         `json:"peak"` // bytes of the largest process without its children, or of the daemon
+	CPU  time.Duration `json:"cpu"`  // of the processes and of what they waited for, and of BuildKit's daemon
+	Peak int64         `json:"peak"` // bytes of the largest process without its children (VmHWM), or of the daemon
+	// Children is the peak of the largest process that they started, in bytes. Looking for it takes time, so it is 0 in measured runs.
+	Children int64 `json:"children,omitempty"`
 }
 
-// A command is one process to be run.
+// A command is one program after the other.
 type command struct {
-	Args []string `json:"args"`
-	Dir  string   `json:"dir"`
+	Steps [][]string `json:"steps"`
+	Dir   string     `json:"dir"`
+	Env   []string   `json:"env,omitempty"` // beside that of this process
+}
+
+// one is the command of one program.
+func one(args ...string) command { return command{Steps: [][]string{args}} }
+
+// work is what the small process is to run.
+type work struct {
+	Commands []command `json:"commands"` // all at once
+	Children bool      `json:"children"` // look for the peaks of children, too
 }
 
 // childWord is the first argument of this program when it is the parent of what is measured.
@@ -32,12 +42,12 @@ const childWord = "measured-child"
 
 // measure runs commands at once and waits for all of them. They are started by a small process, since a process's peak begins with that of
 // the one that starts it.
-func measure(ctx context.Context, log string, commands ...command) (sample, error) {
+func measure(ctx context.Context, log string, w work) (sample, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return sample{}, err
 	}
-	text, err := json.Marshal(commands)
+	text, err := json.Marshal(w)
 	if err != nil {
 		return sample{}, err
 	}
@@ -51,7 +61,7 @@ func measure(ctx context.Context, log string, commands ...command) (sample, erro
 	result, err := cmd.Output()
 	if err != nil {
 		said, _ := os.ReadFile(log)
-		return sample{}, fmt.Errorf("%v: %w: %s", commands[0].Args, err, tail(said, 2000))
+		return sample{}, fmt.Errorf("%v: %w: %s", w.Commands[0].Steps, err, tail(said, 2000))
 	}
 	var s sample
 	err = json.Unmarshal(result, &s)
@@ -62,99 +72,85 @@ func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
 // measuredChild is the process that measure starts: it runs the commands and writes the sample.
 func measuredChild(text string) error {
-	var commands []command
-	if err := json.Unmarshal([]byte(text), &commands); err != nil {
+	var w work
+	if err := json.Unmarshal([]byte(text), &w); err != nil {
 		return err
 	}
-	cmds := make([]*exec.Cmd, len(commands))
-	errs := make([]error, len(commands))
+	var running processes
+	errs := make([]error, len(w.Commands))
+	used := make([]time.Duration, len(w.Commands))
 	var group sync.WaitGroup
-	start := time.Now()
-	for i, c := range commands {
-		cmds[i] = exec.Command(c.Args[0], c.Args[1:]...)
-		cmds[i].Dir, cmds[i].Stdout, cmds[i].Stderr = c.Dir, os.Stderr, os.Stderr
-		cmds[i].SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if errs[i] = cmds[i].Start(); errs[i] == nil {
-			group.Go(func() { errs[i] = cmds[i].Wait() })
-		}
-	}
 	done := make(chan struct{})
-	peak := make(chan int64, 1)
-	go func() { peak <- watchPeaks(cmds, done) }()
+	peaks := make(chan sample, 1)
+	go func() { peaks <- watchPeaks(&running, w.Children, done) }()
+	start := time.Now()
+	for i, c := range w.Commands {
+		group.Go(func() { used[i], errs[i] = c.run(&running) })
+	}
 	group.Wait()
-	s := sample{Wall: time.Since(start)}
+	wall := time.Since(start)
 	close(done)
-	s.Peak = <-peak
+	s := <-peaks
+	s.Wall = wall
+	for _, u := range used {
+		s.CPU += u
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
-	}
-	for _, cmd := range cmds {
-		s.CPU += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
 	return json.NewEncoder(os.Stdout).Encode(s)
 }
 
-// watchPeaks returns the largest peak of the processes, without what they started. What the system says at their end is the peak of their
-// children and of their parent, too, so they are asked every few milliseconds.
-func watchPeaks(cmds []*exec.Cmd, done <-chan struct{}) (peak int64) {
-	for tick := time.NewTicker(3 * time.Millisecond); ; {
-		select {
-		case <-done:
-			tick.Stop()
-			return peak
-		case <-tick.C:
+// run runs the programs of a command and returns their processor time.
+func (c command) run(running *processes) (cpu time.Duration, err error) {
+	for _, args := range c.Steps {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, os.Stderr, os.Stderr
+		cmd.Env = append(os.Environ(), c.Env...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := running.start(cmd); err != nil {
+			return cpu, err
 		}
-		for _, cmd := range cmds {
-			if cmd.Process == nil {
-				continue
-			}
-			if u, err := peakOf(cmd.Process.Pid); err == nil {
-				peak = max(peak, u)
-			}
-		}
-	}
-}
-
-// peakOf is the peak memory of a running process (VmHWM of proc_pid_status(5)).
-func peakOf(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	var kib int64
-	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		return 0, fmt.Errorf("VmHWM: %w", err)
-	}
-	return kib << 10, nil
-}
-
-// usage is what a running process has used.
-type usage struct {
-	cpu  time.Duration
-	peak int64
-}
-
-// usageOf reads the processor time of a process and of its ended children, and its peak memory.
-func usageOf(pid int) (usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return usage{}, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	var u usage
-	for _, i := range []int{11, 12, 13, 14} { // utime, stime, cutime, cstime of proc_pid_stat(5), in ticks of 10 ms
-		ticks, err := strconv.ParseInt(fields[i], 10, 64)
+		err := cmd.Wait()
+		running.end(cmd)
+		cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if err != nil {
-			return usage{}, err
+			return cpu, fmt.Errorf("%s: %w", args[0], err)
 		}
-		u.cpu += time.Duration(ticks) * 10 * time.Millisecond
 	}
-	u.peak, err = peakOf(pid)
-	return u, err
+	return cpu, nil
 }
 
-// resetPeak makes a process's peak its present memory (clear_refs of proc_pid(5)).
-func resetPeak(pid int) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+// processes are those that run now.
+type processes struct {
+	mu   sync.Mutex
+	pids map[int]bool
+}
+
+func (p *processes) start(cmd *exec.Cmd) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if p.pids == nil {
+		p.pids = map[int]bool{}
+	}
+	p.pids[cmd.Process.Pid] = true
+	return nil
+}
+
+func (p *processes) end(cmd *exec.Cmd) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pids, cmd.Process.Pid)
+}
+
+func (p *processes) now() (pids []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pid := range p.pids {
+		pids = append(pids, pid)
+	}
+	return pids
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -77,34 +78,64 @@ type counter struct {
 	address string
 	http    *http.Server
 
-	mu     sync.Mutex
-	counts map[string]int
-	read   atomic.Int64 // bytes of blobs that were read
+	mu       sync.Mutex
+	requests map[string]int
+
+	up, down, blobs atomic.Int64
+}
+
+// seen is what a counter has seen. Bytes are those of bodies.
+type seen struct {
+	requests map[string]int
+	moved
+	blobs int64 // bytes of blobs that were read
+}
+
+// countedBody adds to counts what is read of it.
+type countedBody struct {
+	io.ReadCloser
+	counts []*atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	for _, c := range b.counts {
+		c.Add(int64(n))
+	}
+	return n, err
 }
 
 var blobPath = regexp.MustCompile(`/blobs/sha256:`)
 
-// count starts a counter in front of a registry.
-func count(registry string) (*counter, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// count starts a counter at an address, in front of a registry at another one.
+func count(address, registry string) (*counter, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	target := &url.URL{Scheme: "http", Host: registry}
-	c := &counter{address: l.Addr().String(), counts: map[string]int{}}
+	c := &counter{address: l.Addr().String(), requests: map[string]int{}}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
 		ModifyResponse: func(r *http.Response) error {
-			if r.Request.Method == http.MethodGet && blobPath.MatchString(r.Request.URL.Path) && r.ContentLength > 0 {
-				c.read.Add(r.ContentLength)
+			if r.Body == nil {
+				return nil
 			}
+			counts := []*atomic.Int64{&c.down}
+			if r.Request.Method == http.MethodGet && blobPath.MatchString(r.Request.URL.Path) && r.StatusCode < 300 {
+				counts = append(counts, &c.blobs)
+			}
+			r.Body = &countedBody{r.Body, counts}
 			return nil
 		},
 	}
 	c.http = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
-		c.counts[r.Method+" "+kind(r)]++
+		c.requests[r.Method+" "+kind(r)]++
 		c.mu.Unlock()
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = &countedBody{r.Body, []*atomic.Int64{&c.up}}
+		}
 		proxy.ServeHTTP(w, r)
 	})}
 	go func() { _ = c.http.Serve(l) }()
@@ -128,12 +159,13 @@ func kind(r *http.Request) string {
 	return r.URL.Path
 }
 
-// take returns the counts since the last call.
-func (c *counter) take() (counts map[string]int, blobBytes int64) {
+// take returns what was seen since the last call.
+func (c *counter) take() seen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	counts, c.counts = c.counts, map[string]int{}
-	return counts, c.read.Swap(0)
+	s := seen{c.requests, moved{c.up.Swap(0), c.down.Swap(0)}, c.blobs.Swap(0)}
+	c.requests = map[string]int{}
+	return s
 }
 
 // freeAddress is a loopback address that nobody listens on.

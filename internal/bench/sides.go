@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/stagewright/stagewright/internal/conformance/live/buildkitd"
 )
 
 // A job is one build, or several at once, that a side is to do.
@@ -22,6 +20,7 @@ type job struct {
 	tar      string   // path of an OCI archive; then nothing is pushed
 	base     string   // reference of the first base
 	again    int      // builds more in the same process, whose times count
+	children bool     // look for the peaks of children, too: not for runs that are timed
 }
 
 // ref is where the i-th build goes.
@@ -39,6 +38,14 @@ type side interface {
 	reset(ctx context.Context) error
 	run(ctx context.Context, j job) (sample, error)
 }
+
+// The names of the sides, in the order of their runs.
+const (
+	nameBuildKit = "BuildKit"
+	nameBuildah  = "Buildah"
+	nameOurs     = "stagewright"
+	nameLimit    = "limit"
+)
 
 // ours is stagewright, each time in a new process.
 type ours struct{ dir string }
@@ -66,7 +73,7 @@ func compile(ctx context.Context, out, pkg string) error {
 	return nil
 }
 
-func (o *ours) name() string  { return "stagewright" }
+func (o *ours) name() string  { return nameOurs }
 func (o *ours) cache() string { return filepath.Join(o.dir, "cache") }
 func (o *ours) out() string   { return filepath.Join(o.dir, "out") }
 
@@ -88,7 +95,7 @@ func (o *ours) run(ctx context.Context, j job) (sample, error) {
 			args = append(args, "--platform", j.workload.platforms)
 		}
 	}
-	result, err := measure(ctx, filepath.Join(o.dir, "log"), command{Args: append(args, j.dirs...)})
+	result, err := measure(ctx, filepath.Join(o.dir, "log"), work{Commands: []command{one(append(args, j.dirs...)...)}, Children: j.children})
 	if err == nil && j.again > 0 {
 		result.Wall, err = leastAgain(o.out())
 	}
@@ -113,73 +120,30 @@ func leastAgain(dir string) (least time.Duration, err error) {
 	return least, nil
 }
 
-// buildKit is a daemon that goes on running, and its client, each time in a new process.
-type buildKit struct {
-	dir    string
-	daemon *buildkitd.Daemon
-	pid    int
-}
-
-func newBuildKit(ctx context.Context, dir string) (*buildKit, error) {
-	d, err := buildkitd.Start(ctx, dir, false)
-	if err != nil {
-		return nil, err
-	}
-	pid, err := d.PID()
-	return &buildKit{dir, d, pid}, err
-}
-
-func (b *buildKit) name() string { return "BuildKit" }
-
-func (b *buildKit) reset(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, b.daemon.Client(), "--addr", b.daemon.Address(), "prune", "--all")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("buildctl prune: %w: %s", err, said)
-	}
-	return nil
-}
-
-func (b *buildKit) run(ctx context.Context, j job) (sample, error) {
-	var commands []command
-	for i, dir := range j.dirs {
-		output := "type=image,push=true,name=" + j.ref(i)
-		if j.tar != "" {
-			output = "type=oci,dest=" + j.tar
-		}
-		args := []string{b.daemon.Client(), "--addr", b.daemon.Address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
-			"--local", "context=" + dir, "--local", "dockerfile=" + dir, "--output", output}
-		if j.workload.platforms != "" {
-			args = append(args, "--opt", "platform="+j.workload.platforms)
-		}
-		commands = append(commands, command{Args: args})
-	}
-	if err := resetPeak(b.pid); err != nil {
-		return sample{}, err
-	}
-	before, err := usageOf(b.pid)
-	if err != nil {
-		return sample{}, err
-	}
-	s, err := measure(ctx, filepath.Join(b.dir, "client.log"), commands...)
-	if err != nil {
-		return sample{}, err
-	}
-	after, err := usageOf(b.pid)
-	s.CPU += after.cpu - before.cpu
-	s.Peak = max(s.Peak, after.peak)
-	return s, err
-}
-
-// limit is what a bare program needs: it reads, hashes and compresses the files once, and pushes the one layer.
+// limit is what a bare program needs: for files it reads, hashes and compresses them once and pushes the one layer; for a Go program it
+// fetches and unpacks the base and runs the go command in it (package program, forms limit and limit-seed).
 type limit struct{ ours *ours }
 
-func (l *limit) name() string                { return "limit" }
-func (l *limit) reset(context.Context) error { return nil }
+func (l *limit) name() string { return nameLimit }
+func (l *limit) dir() string  { return filepath.Join(l.ours.dir, "limit") }
+
+func (l *limit) reset(context.Context) error {
+	return errors.Join(os.RemoveAll(l.dir()), os.MkdirAll(l.dir(), 0o755))
+}
 
 func (l *limit) run(ctx context.Context, j job) (sample, error) {
-	args := []string{filepath.Join(l.ours.dir, "program"), "-form", "limit", "-cache", l.ours.dir}
+	args := []string{filepath.Join(l.ours.dir, "program"), "-form", j.workload.limitForm, "-cache", l.dir(), "-base", j.base}
 	if j.tar == "" {
 		args = append(args, "-push", j.push)
 	}
-	return measure(ctx, filepath.Join(l.ours.dir, "limit.log"), command{Args: append(args, j.dirs...)})
+	return measure(ctx, filepath.Join(l.ours.dir, "limit.log"), work{Commands: []command{one(append(args, j.dirs...)...)}})
+}
+
+// blob is the size of the layer that the last run has made.
+func (l *limit) blob() (int64, error) {
+	info, err := os.Stat(filepath.Join(l.dir(), "limit.blob"))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }

@@ -28,7 +28,7 @@ type config struct {
 
 func main() {
 	var c config
-	form := flag.String("form", "", "what to build: onefile, many, graph, seed, chain")
+	form := flag.String("form", "", "what to build: onefile, many, graph, seed, chain; or limit, limit-seed, which do the least that a builder has to")
 	flag.StringVar(&c.base, "base", "", "reference of the base image")
 	flag.StringVar(&c.push, "push", "", "reference to push to; with several contexts a number is added")
 	flag.StringVar(&c.cacheDir, "cache", "", "directory of the cache")
@@ -67,6 +67,8 @@ func run(form, profile string, c config) error {
 		return c.repeat(ctx, chain(c.base), stagewright.Options{Context: stagewright.Dir(c.dirs[0])})
 	case "limit":
 		return limit(ctx, c)
+	case "limit-seed":
+		return limitSeed(ctx, c)
 	case "many":
 		return many(ctx, c)
 	}
