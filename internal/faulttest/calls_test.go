@@ -49,7 +49,7 @@ var failing = map[string][]string{
 
 // A build is killed as it is about to make its n-th system call of a kind, for every kind and n; the next one is as good as ever.
 func testKilledAtCall(t *testing.T, w *world) {
-	needsStrace(t)
+	needsInjection(t, "signal=KILL")
 	names := strings.Split(supported()(changing), ",")
 	w.eachCall(t, names, func(*rand.Rand, string) string { return "signal=KILL" }, func(*testing.T, string, []answer, error) {})
 }

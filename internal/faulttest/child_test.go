@@ -33,10 +33,10 @@ type order struct {
 	World   *world
 	Cache   string
 	Builds  []wanted
-	KillAt  int    // the event of all builds at which it kills itself, from 1; 0 for never
-	Effects string // the file that is told of what is executed; empty for none
-	Threads int    // GOMAXPROCS; 0 for the default
-	Disk    *disk  // what is wrong with the disk of the cache; nil for nothing
+	KillAt  int   // the event of all builds at which it kills itself, from 1; 0 for never
+	Books   books // where it writes what it does; empty for nowhere
+	Threads int   // GOMAXPROCS; 0 for the default
+	Disk    *disk // what is wrong with the disk of the cache; nil for nothing
 	// Stall is what it does instead: it starts so many processes that sleep, which nothing ends with it, and waits for ever.
 	Stall int
 	// Collect is what it collects by instead of building: over and over until its standard input ends.
@@ -60,9 +60,7 @@ func (o *order) carryOut() int {
 	// No deadline of its own: it would end a build that hangs, and have it look like one that says so.
 	ctx := context.Background()
 	b := &bench{world: o.World, ctx: ctx}
-	if o.Effects != "" {
-		b.effect = appendTo(o.Effects)
-	}
+	b.books = o.Books
 	if o.Stall > 0 {
 		return o.stall()
 	}
@@ -124,8 +122,12 @@ func (o *order) collect(ctx context.Context) int {
 		os.Exit(0)
 	}()
 	for out := json.NewEncoder(os.Stdout); ; {
+		from := clock()
 		removed, err := collectOnce(ctx, o.Cache, *o.Collect)
-		a := answer{Removed: removed}
+		a := answer{Removed: len(removed)}
+		if o.Books != "" && len(removed) > 0 {
+			o.Books.note(deed{Kind: "collected", Entries: removed, From: from})
+		}
 		if err != nil {
 			a.Err = err.Error()
 		}
@@ -138,14 +140,16 @@ func (o *order) collect(ctx context.Context) int {
 }
 
 // collectOnce opens the store, collects and closes it.
-func collectOnce(ctx context.Context, dir string, p cache.Policy) (removed int, err error) {
+func collectOnce(ctx context.Context, dir string, p cache.Policy) (removed []string, err error) {
 	d, err := cache.OpenDisk(dir, cache.DiskOptions{})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	c, err := d.Collect(ctx, p, local.Areas(d)...)
 	if c != nil {
-		removed = len(c.Removed)
+		for _, r := range c.Removed {
+			removed = append(removed, entry(r.Kind, r.ID))
+		}
 	}
 	return removed, errors.Join(err, d.Close())
 }
@@ -157,8 +161,14 @@ func (b *bench) build(dir string, n wanted, progress func(stage.Event)) (digest 
 		return "", 0, err
 	}
 	o.CacheDir, o.Progress = dir, progress
-	if b.effect != nil {
-		o.Runner = &counted{Runner: namespaces.New(namespaces.Options{}), tell: b.effect}
+	if b.books != "" {
+		disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
+		if err != nil {
+			return "", 0, err
+		}
+		defer func() { err = errors.Join(err, disk.Close()) }()
+		o.Store = &noted{disk, b.books}
+		o.Runner = &counted{namespaces.New(namespaces.Options{}), b}
 	}
 	o.Sinks = append(o.Sinks, everyByte{})
 	res, err := stagewright.Build(b.ctx, target, o)
@@ -172,11 +182,11 @@ func (b *bench) build(dir string, n wanted, progress func(stage.Event)) (digest 
 // counted tells of each command before it runs.
 type counted struct {
 	sandbox.Runner
-	tell func(string)
+	bench *bench
 }
 
 func (c *counted) Run(ctx context.Context, s *sandbox.Spec) (sandbox.Status, error) {
-	c.tell(strings.Join(s.Args, " "))
+	c.bench.told(strings.Join(s.Args, " "))
 	return c.Runner.Run(ctx, s)
 }
 

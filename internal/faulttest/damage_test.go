@@ -61,7 +61,7 @@ type harm struct {
 	do   func(r *rand.Rand, data []byte) []byte
 }
 
-// harms returns what is done to a file of n bytes.
+// harms returns what is done to a file of n bytes. By the time it is done, the file may have another length: a build writes to the journal.
 func harms(n int) []harm {
 	list := []harm{{"appended to", func(_ *rand.Rand, b []byte) []byte { return append(b, "more\n"...) }}}
 	if n == 0 {
@@ -72,9 +72,11 @@ func harms(n int) []harm {
 	for i := range parts {
 		from, to := n*i/parts, n*(i+1)/parts
 		list = append(list,
-			harm{fmt.Sprintf("cut in bytes %d to %d", from, to), func(r *rand.Rand, b []byte) []byte { return b[:from+r.IntN(to-from)] }},
+			harm{fmt.Sprintf("cut in bytes %d to %d", from, to), func(r *rand.Rand, b []byte) []byte { return b[:min(len(b), from+r.IntN(to-from))] }},
 			harm{fmt.Sprintf("flipped in bytes %d to %d", from, to), func(r *rand.Rand, b []byte) []byte {
-				b[from+r.IntN(to-from)] ^= 1 << r.IntN(8)
+				if at := from + r.IntN(to-from); at < len(b) {
+					b[at] ^= 1 << r.IntN(8)
+				}
 				return b
 			}})
 	}

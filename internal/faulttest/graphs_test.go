@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 
 	"github.com/stagewright/stagewright"
@@ -78,8 +77,7 @@ type bench struct {
 	base  stage.Stage     // with a shell, of all branches of a graph; see shell
 	tools *toolbox.Binary // nil before the first use of base
 	err   error
-	// effect is told of each call of a function step; nil tells nobody.
-	effect func(what string)
+	books books // are told of each execution; empty for none
 }
 
 // find returns the stage and the options of what is wanted.
@@ -108,9 +106,10 @@ func (b *bench) shell() stage.Stage {
 	return b.base
 }
 
+// told writes down that a command or a function begins.
 func (b *bench) told(what string) {
-	if b.effect != nil {
-		b.effect(what)
+	if b.books != "" {
+		b.books.note(deed{Kind: "executed", Name: what, From: clock()})
 	}
 }
 
@@ -202,18 +201,4 @@ func tidyGraph(b *bench, v int) stage.Stage {
 		return funcGraph(b, v)
 	}
 	return stage.Scratch().CopyFrom(b.shell().Run(fmt.Sprintf("set -e; echo %d > /tidy", v), stage.CacheMount("/cache", stage.ID("shared"))), "/tidy", "/")
-}
-
-// appendTo returns a function that appends a line to a file, with one write each time, for several processes at once.
-func appendTo(name string) func(string) {
-	return func(line string) {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-		if err != nil {
-			panic(err)
-		}
-		defer f.Close()
-		if _, err := f.WriteString(line + "\n"); err != nil {
-			panic(err)
-		}
-	}
 }

@@ -174,7 +174,7 @@ func (l *life) kill(t *testing.T, r *rand.Rand, n wanted) int {
 func (w *life) collectBeside(t *testing.T, r *rand.Rand) (kill func(*testing.T)) {
 	t.Helper()
 	p := []cache.Policy{{All: true}, {MaxBytes: 1 << 20}, {MaxAge: time.Millisecond}}[r.IntN(3)]
-	c := startCollector(t, w.world, w.cache, p)
+	c := startCollector(t, w.world, w.cache, p, "")
 	return func(t *testing.T) {
 		_ = c.cmd.Process.Kill()
 		c.stop(t)

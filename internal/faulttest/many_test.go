@@ -6,9 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,9 +17,9 @@ import (
 // crowd is several processes that build in one cache, each its own choice of the same images.
 type crowd struct {
 	*world
-	cache   string
-	effects string
-	orders  []*order
+	cache  string
+	books  books
+	orders []*order
 }
 
 // newCrowd leaves to chance who builds what. That each graph is built by somebody is not.
@@ -31,10 +29,10 @@ func newCrowd(t *testing.T, w *world) *crowd {
 	if *soak {
 		processes, each = 8, 50
 	}
-	r, c := chance(0), &crowd{world: w, cache: w.in("cache"), effects: w.in("effects")}
+	r, c := chance(0), &crowd{world: w, cache: w.in("cache"), books: books(w.in("books"))}
 	names := w.graphs()
 	for p := range processes {
-		o := &order{World: w, Cache: c.cache, Effects: c.effects}
+		o := &order{World: w, Cache: c.cache, Books: c.books}
 		for i := range each {
 			o.Builds = append(o.Builds, wanted{names[(p+i)%len(names)], r.IntN(variants)})
 		}
@@ -63,13 +61,11 @@ func (c *crowd) build(t *testing.T) {
 // executed counts what was executed.
 func (c *crowd) executed(t *testing.T) map[string]int {
 	t.Helper()
-	text, err := os.ReadFile(c.effects)
-	if err != nil {
-		t.Fatal(err)
-	}
 	count := map[string]int{}
-	for line := range strings.Lines(string(text)) {
-		count[strings.TrimSuffix(line, "\n")]++
+	for _, d := range c.books.read(t) {
+		if d.Kind == "executed" {
+			count[d.Name]++
+		}
 	}
 	return count
 }
@@ -77,8 +73,8 @@ func (c *crowd) executed(t *testing.T) map[string]int {
 // distinct returns what must be executed for all builds together, as one process alone does it.
 func (c *crowd) distinct(t *testing.T) []string {
 	t.Helper()
-	alone := &crowd{world: c.world, cache: c.in("alone"), effects: c.in("alone-effects")}
-	o := &order{World: c.world, Cache: alone.cache, Effects: alone.effects}
+	alone := &crowd{world: c.world, cache: c.in("alone"), books: books(c.in("alone-books"))}
+	o := &order{World: c.world, Cache: alone.cache, Books: alone.books}
 	for _, other := range c.orders {
 		for _, n := range other.Builds {
 			if !slices.Contains(o.Builds, n) {
@@ -103,9 +99,9 @@ type collector struct {
 	in io.Closer
 }
 
-func startCollector(t *testing.T, w *world, dir string, p cache.Policy) *collector {
+func startCollector(t *testing.T, w *world, dir string, p cache.Policy, b books) *collector {
 	t.Helper()
-	o := &order{World: w, Cache: dir, Collect: &p}
+	o := &order{World: w, Cache: dir, Collect: &p, Books: b}
 	cmd := o.command(t)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -138,7 +134,7 @@ func (c *collector) stop(t *testing.T) (collections, removed int) {
 // policy that keeps what they use.
 func testCrowd(t *testing.T, w *world) {
 	c := newCrowd(t, w)
-	gc := startCollector(t, w, c.cache, cache.Policy{MaxAge: time.Hour, MaxBytes: 1 << 40, MinFree: 1})
+	gc := startCollector(t, w, c.cache, cache.Policy{MaxAge: time.Hour, MaxBytes: 1 << 40, MinFree: 1}, c.books)
 	c.build(t)
 	collections, removed := gc.stop(t)
 	count := c.executed(t)
@@ -157,24 +153,24 @@ func testCrowd(t *testing.T, w *world) {
 	c.wantNothingLeft(t)
 }
 
-// The same by a policy that evicts what no build is about to use: what is executed more than once is what was evicted.
+// The same by a policy that evicts what no build is about to use: what is executed more than once is what was evicted, and asked for again.
 func testCrowdEvicted(t *testing.T, w *world) {
 	c := newCrowd(t, w)
-	gc := startCollector(t, w, c.cache, cache.Policy{All: true})
+	gc := startCollector(t, w, c.cache, cache.Policy{All: true}, c.books)
 	c.build(t)
 	collections, removed := gc.stop(t)
-	count, executed := c.executed(t), 0
-	for _, n := range count {
-		executed += n
+	if want := c.distinct(t); !slices.Equal(slices.Sorted(maps.Keys(c.executed(t))), want) {
+		t.Errorf("executed %d distinct steps; one process alone executes %d", len(c.executed(t)), len(want))
 	}
-	if want := c.distinct(t); !slices.Equal(slices.Sorted(maps.Keys(count)), want) {
-		t.Errorf("executed %d distinct steps; one process alone executes %d", len(count), len(want))
+	b := balanceOf(c.books.read(t))
+	for _, wrong := range b.wrong {
+		t.Error(wrong)
 	}
-	if executed > len(count)+removed {
-		t.Errorf("%d steps were executed, %d of them distinct, and %d entries evicted", executed, len(count), removed)
+	t.Logf("%d processes, %d builds each, %d steps executed: %d of them distinct, and %d evicted and asked for again; %d entries removed in %d collections",
+		len(c.orders), len(c.orders[0].Builds), b.executed, b.distinct, b.evicted, removed, collections)
+	if t.Failed() {
+		t.Logf("the books are %s", c.books)
 	}
-	t.Logf("%d processes, %d builds each, %d steps executed, %d of them distinct, %d entries evicted in %d collections",
-		len(c.orders), len(c.orders[0].Builds), executed, len(count), removed, collections)
 	c.wantNothingLeft(t)
 }
 

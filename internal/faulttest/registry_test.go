@@ -221,6 +221,9 @@ func testRegistryCache(t *testing.T, w *world) {
 			if i == 40*len(misbehaviours)*len(names) {
 				break
 			}
+			if i%100 == 0 {
+				t.Logf("%d: %v in %v", i, went, time.Since(began).Round(time.Second))
+			}
 			n.Graph, how = names[i%len(names)], &misbehaviours[i/len(names)%len(misbehaviours)]
 		}
 		requests, which := requestsOf(r)
