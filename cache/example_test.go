@@ -149,3 +149,18 @@ func ExampleVerify() {
 	fmt.Println(errors.As(err, &corrupt), corrupt.Got.Hex()[:4])
 	// Output: true 0200
 }
+
+func ExamplePutAll() {
+	ctx := context.Background()
+	store := cache.NewMemory()
+	var records []cache.Record
+	for _, word := range []string{"one", "two"} {
+		records = append(records, cache.Record{Key: cache.NewKey("length", 1).String("of", word).Sum(), Data: fmt.Append(nil, len(word))})
+	}
+	if err := cache.PutAll(ctx, store, records); err != nil {
+		log.Fatal(err)
+	}
+	data, err := store.Get(ctx, records[1].Key)
+	fmt.Println(string(data), err)
+	// Output: 3 <nil>
+}

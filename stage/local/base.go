@@ -181,9 +181,11 @@ func (s *session) indexLayer(ctx context.Context, step *stage.Step, l *baseLayer
 			return nil, err
 		}
 		l.changes = tree.Diff(under, l.tree)
-		stored, err := s.putChanges(ctx, l.changes)
-		if err != nil {
-			return nil, err
+		stored := recordOf(l.changes)
+		if len(l.changes) > 0 {
+			if stored.Changes, err = s.putChanges(ctx, tree.Marshal(l.changes)); err != nil {
+				return nil, err
+			}
 		}
 		l.read = &stored
 		rec := &baseRecord{Changes: stored.Changes}

@@ -123,11 +123,13 @@ func noEmulator(op *stage.RunOp, err error) error {
 // look is a session on the same graph that plans, without a word and without reading layers
 // of a base that are not in the cache: what stands on them has not run yet.
 func (s *session) look() *session {
-	return &session{
+	look := &session{
 		Executor: s.Executor, opts: s.opts, graph: s.graph, steps: s.steps, needed: s.needed, unbuilt: s.unbuilt, sources: s.sources, recipes: s.recipes, keys: s.keys, gates: s.gates,
 		request: stage.Request{Context: s.request.Context, Secrets: s.request.Secrets, SSH: s.request.SSH}, anew: s.anew, ruled: s.ruled,
 		sched: dag.New[task, any](s.opts.Parallel), started: s.started, reports: map[int]stage.StepReport{}, made: s.made, cacheOnly: true,
 	}
+	look.findQuick()
+	return look
 }
 
 // unfinished marks the steps that a build looks at: those of targets whose layers the cache does

@@ -26,6 +26,13 @@ type outcome struct {
 // outcome finds or makes the result of a step.
 func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, error) {
 	id = s.below(id)
+	if s.isQuick(id) {
+		o, err := s.settle(ctx, d, id)
+		if err != nil {
+			return nil, err
+		}
+		return &o.outcome, nil
+	}
 	return get(ctx, s, d, task{kind: kindOutcome, step: id}, func(ctx context.Context, d *demand) (*outcome, error) {
 		step := s.steps[id]
 		if err := s.pass(ctx, d, s.gates[id]); err != nil {
@@ -78,7 +85,7 @@ func (s *session) known(ctx context.Context, d *demand, step *stage.Step) (*outc
 	switch {
 	case err != nil:
 		return nil, err
-	case o.On != on:
+	case o.On != on && !(o.On.IsZero() && s.follows[step.ID]):
 		s.noteMissed(step, stage.CauseFiles)
 		return nil, nil
 	case !s.intact(ctx, o, parent):
@@ -160,7 +167,7 @@ func (s *session) lookup(ctx context.Context, step *stage.Step, key cache.Key) (
 	if !ok || !s.fresh(step, time.Unix(0, rec.Ran)) {
 		return nil, err
 	}
-	if rec.Imported && rec.On.IsZero() && rec.Content != key {
+	if rec.Imported && rec.On.IsZero() && rec.Content != key && !s.follows[step.ID] {
 		return nil, nil // it does not say of which files it is
 	}
 	if ok, err := s.hasBytes(ctx, rec); !ok || err != nil || !s.hasOutput(ctx, rec.Output) {
@@ -230,8 +237,9 @@ func (s *session) changeFiles(ctx context.Context, parent *tree.Node, do func(*p
 		return nil, fmt.Errorf("local: cache: %w", err)
 	}
 	changes := tree.Diff(parent, after)
-	rec, err := s.putChanges(ctx, changes)
+	rec := recordOf(changes)
 	rec.Pack = packed
+	err = s.describeChanges(ctx, &rec, changes)
 	return &outcome{record: rec, changes: changes}, err
 }
 
@@ -254,20 +262,29 @@ func (s *session) epoch() int64 { return s.opts.Epoch.UnixNano() }
 // trees returns the files after several steps, which are made side by side: one
 // that waits holds up no other.
 func (s *session) trees(ctx context.Context, d *demand, ids []int) ([]*tree.Node, error) {
-	inputs := make([]dag.Input[task, any], len(ids))
+	trees := make([]*tree.Node, len(ids))
+	inputs := make([]dag.Input[task, any], 0, len(ids))
+	at := make([]int, 0, len(ids))
 	for i, id := range ids {
-		inputs[i] = dag.Input[task, any]{
+		if s.isInstant(id) {
+			var err error
+			if trees[i], err = s.instantTree(ctx, id); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		at = append(at, i)
+		inputs = append(inputs, dag.Input[task, any]{
 			Key:  task{kind: kindBranch, step: id},
 			Task: func(ctx context.Context, d *demand) (any, error) { return s.tree(ctx, d, id) },
-		}
+		})
 	}
 	all, err := s.all(ctx, d, inputs)
 	if err != nil {
 		return nil, err
 	}
-	trees := make([]*tree.Node, len(all))
 	for i, t := range all {
-		trees[i] = t.(*tree.Node)
+		trees[at[i]] = t.(*tree.Node)
 	}
 	return trees, nil
 }
@@ -290,6 +307,13 @@ func (s *session) all(ctx context.Context, d *demand, inputs []dag.Input[task, a
 // tree returns the files as they are after a step.
 func (s *session) tree(ctx context.Context, d *demand, id int) (*tree.Node, error) {
 	id = s.below(id)
+	if s.isQuick(id) {
+		o, err := s.settle(ctx, d, id)
+		if err != nil {
+			return nil, err
+		}
+		return o.after, nil
+	}
 	return get(ctx, s, d, task{kind: kindTree, step: id}, func(ctx context.Context, d *demand) (*tree.Node, error) {
 		step := s.steps[id]
 		if op, ok := step.Op.(*stage.BaseOp); ok {

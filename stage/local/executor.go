@@ -188,6 +188,9 @@ func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	}()
 	res, err := s.build(ctx)
 	done = true
+	if flushErr := s.quick.records.flush(ctx, s); err == nil {
+		err = flushErr
+	}
 	s.remember(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.close())

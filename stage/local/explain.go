@@ -162,6 +162,9 @@ func (x *explainer) byContents(ctx context.Context, step *stage.Step, f *finding
 
 // recorded explains a step whose recipe has a record.
 func (x *explainer) recorded(ctx context.Context, step *stage.Step, f *finding, rec record) (err error) {
+	if x.isQuick(step.ID) {
+		return nil // whatever the cache has lost of it, it is done
+	}
 	f.Earlier = &stage.EarlierStep{Text: shortened(step.Text, maxText), Made: madeAt(rec)}
 	switch lost := x.lostOf(ctx, rec); {
 	case !x.fresh(step, time.Unix(0, rec.Ran)):

@@ -271,7 +271,10 @@ func (x *exporter) step(ctx context.Context, e exported) error {
 	rec := e.rec
 	rec.Snapshot, rec.Pack = cache.Digest{}, cache.Digest{}
 	rec.mark(false)
-	blobs := []cache.Digest{rec.Changes}
+	var blobs []cache.Digest
+	if rec.Inline == nil {
+		blobs = append(blobs, rec.Changes)
+	}
 	if rec.Output != nil {
 		blobs = append(blobs, rec.Output.Stdout, rec.Output.Stderr)
 	}

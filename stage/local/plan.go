@@ -57,6 +57,13 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 	if _, ok := step.Op.(*stage.BaseOp); ok {
 		return stage.Hit, nil // read only as far as the steps above need it
 	}
+	if s.isQuick(step.ID) {
+		known, err := s.recorded(ctx, s.recipes[step.ID])
+		if known {
+			return stage.Hit, err
+		}
+		return stage.Ran, err
+	}
 	o, err := s.lookup(ctx, step, s.recipes[step.ID])
 	switch {
 	case err != nil:

@@ -22,7 +22,7 @@ func (r *record) accept(ctx context.Context, s *session, from *remote) bool {
 	if out := r.Output; out != nil && !(s.fetch(ctx, from, out.Stdout, maxCapture) && s.fetch(ctx, from, out.Stderr, maxCapture)) {
 		return false
 	}
-	return s.fetch(ctx, from, r.Changes, maxChanges)
+	return len(r.Inline) > 0 || s.fetch(ctx, from, r.Changes, maxChanges)
 }
 
 func (r *record) imported() bool { return r.Imported }

@@ -17,6 +17,8 @@ type record struct {
 	// Changes is the blob with the changes (tree.Marshal); zero when the step
 	// changed nothing.
 	Changes cache.Digest `json:"changes,omitzero"`
+	// Inline are the changes themselves, where they are few.
+	Inline []byte `json:"inline,omitempty"`
 	// Snapshot is the name of the directory with the changed files, of a Run
 	// step: the only place where their bytes are.
 	Snapshot cache.Digest `json:"snapshot,omitzero"`
@@ -103,25 +105,46 @@ func save(ctx context.Context, s *session, key cache.Key, v any) error {
 	return nil
 }
 
-// putChanges stores the changes of a step and describes them.
-func (s *session) putChanges(ctx context.Context, changes []tree.Change) (record, error) {
-	if len(changes) == 0 {
-		return record{}, nil
-	}
-	data := tree.Marshal(changes)
-	d := cache.Digest(sha256.Sum256(data))
-	if !s.planning {
-		if _, err := cache.PutBlob(ctx, s.opts.Store, data); err != nil {
-			return record{}, fmt.Errorf("local: cache: %w", err)
-		}
-	}
-	rec := record{Changes: d, Files: len(changes)}
+// recordOf begins the record of changes: how many there are.
+func recordOf(changes []tree.Change) record {
+	rec := record{Files: len(changes)}
 	for _, c := range changes {
 		if c.Node != nil {
 			rec.Bytes += c.Node.Size()
 		}
 	}
-	return rec, nil
+	return rec
+}
+
+// maxInline is how many bytes of changes a record has in itself: a blob is a file more, which has to be on the disk
+// before the record.
+const maxInline = 2 << 10
+
+// describeChanges has a record tell what changed: in itself, or by a blob that it stores.
+func (s *session) describeChanges(ctx context.Context, rec *record, changes []tree.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	data := tree.Marshal(changes)
+	if len(data) <= maxInline {
+		rec.Changes, rec.Inline = cache.Digest(sha256.Sum256(data)), data
+		return nil
+	}
+	var err error
+	rec.Changes, err = s.putChanges(ctx, data)
+	return err
+}
+
+// putChanges stores changes as a blob.
+func (s *session) putChanges(ctx context.Context, data []byte) (cache.Digest, error) {
+	if s.planning {
+		return cache.Digest(sha256.Sum256(data)), nil
+	}
+	d, err := cache.PutBlob(ctx, s.opts.Store, data)
+	if err != nil {
+		return d, fmt.Errorf("local: cache: %w", err)
+	}
+	return d, nil
 }
 
 // changes reads the changes of a record. errMissing says that the cache lost
@@ -130,7 +153,10 @@ func (s *session) changes(ctx context.Context, rec record) ([]tree.Change, error
 	if rec.empty() {
 		return nil, nil
 	}
-	data, err := cache.ReadBlob(ctx, s.opts.Store, rec.Changes, maxChanges)
+	data, err := rec.Inline, error(nil)
+	if data == nil || sha256.Sum256(data) != [sha256.Size]byte(rec.Changes) {
+		data, err = cache.ReadBlob(ctx, s.opts.Store, rec.Changes, maxChanges)
+	}
 	if err != nil {
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			return nil, ctxErr

@@ -64,9 +64,12 @@ func (s *session) adopt(ctx context.Context, upper *snapshot.Upper, parent *tree
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.putChanges(ctx, changes)
-	if err != nil || rec.empty() {
-		return &outcome{record: rec}, err
+	rec := recordOf(changes)
+	if len(changes) == 0 {
+		return &outcome{record: rec}, nil
+	}
+	if rec.Changes, err = s.putChanges(ctx, tree.Marshal(changes)); err != nil {
+		return nil, err
 	}
 	id := snapshotID(full, rec.Changes)
 	if _, err := upper.Adopt(ctx, id, changes); err != nil {

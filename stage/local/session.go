@@ -33,6 +33,8 @@ type session struct {
 	recipes []cache.Key // of each step: where its record is
 	keys    []cache.Key // of the files after each step
 	gates   [][]int     // of each step: steps that must have succeeded before
+	follows []bool      // of each step: its files follow from its recipe
+	quick   *quick      // nil for a session that is to do everything as a step of its own
 	anew    []bool      // of each step: what the cache had of it before this build does not count
 	ruled   bool        // a step that is needed is made anew, or has a limit of age
 	sched   *dag.Scheduler[task, any]
@@ -151,8 +153,11 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	s.gates = gates(s.steps)
-	s.recipes, s.keys, err = s.recipeKeys()
-	return err
+	if s.recipes, s.keys, err = s.recipeKeys(); err != nil {
+		return err
+	}
+	s.findQuick()
+	return nil
 }
 
 func (s *session) checkSupport() error {

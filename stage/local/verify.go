@@ -46,6 +46,7 @@ func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) 
 	again.opts.Store = store
 	defer func() { err = errors.Join(err, store.close()) }()
 	again.apart = &apart{s: again}
+	again.quick = nil
 	defer func() { err = errors.Join(err, again.apart.close()) }()
 	again.opts.Runner = elsewhere{again.opts.Runner}
 

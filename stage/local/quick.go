@@ -1,0 +1,228 @@
+package local
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/tree"
+	"github.com/stagewright/stagewright/stage"
+)
+
+// A step is quick when its files follow from its recipe alone, and making them out of trees that are there costs
+// less than reading what the cache has of it: files, directories and copies on a base image or on nothing, with nothing
+// below that runs. It is always done, and its record tells only that it was done before, and what explanations need.
+// Records of quick steps are written many at once, at the latest when the build ends.
+type quick struct {
+	is      []bool // of each step
+	instant []bool // of quick steps and of scratch: nothing below has to be read
+	done    []atomic.Pointer[quickStep]
+	turns   [64]quickTurn // by the last bits of a step's number: a step is done once
+	records recordWriter
+}
+
+type quickTurn struct{ slot chan struct{} }
+
+// quickStep is a quick step that was done.
+type quickStep struct {
+	outcome
+	after *tree.Node
+}
+
+// findQuick finds the quick steps of the session. follows says of each step whether its files follow from its recipe.
+func (s *session) findQuick() {
+	n := len(s.steps)
+	s.follows = make([]bool, n)
+	q := &quick{is: make([]bool, n), instant: make([]bool, n), done: make([]atomic.Pointer[quickStep], n)}
+	for i := range q.turns {
+		q.turns[i].slot = make(chan struct{}, 1)
+	}
+	base := make([]bool, n)
+	for i, step := range s.steps {
+		if !s.needed[i] {
+			continue
+		}
+		if op, ok := step.Op.(*stage.BaseOp); ok {
+			s.follows[i], base[i], q.instant[i] = true, true, op.Ref == ""
+			continue
+		}
+		if !changesFiles(step.Op) {
+			s.follows[i], base[i], q.is[i], q.instant[i] = s.follows[step.Parent], base[step.Parent], q.is[step.Parent], q.instant[step.Parent]
+			continue
+		}
+		follows := s.onlyMovesFiles(step)
+		is := follows && len(s.gates[i]) == 0 && !s.anew[i] && step.CacheRule().MaxAge == 0
+		instant := is
+		for _, id := range standing(step) {
+			follows = follows && s.follows[id]
+			is = is && (q.is[id] || base[id])
+			instant = instant && q.instant[id]
+		}
+		s.follows[i], q.is[i], q.instant[i] = follows, follows && is, follows && is && instant
+	}
+	s.quick = q
+}
+
+// onlyMovesFiles reports whether a step makes its files of trees alone, without a look into a file. Names of owners are
+// in files.
+func (s *session) onlyMovesFiles(step *stage.Step) bool {
+	switch op := step.Op.(type) {
+	case *stage.CopyOp:
+		return op.Chown == "" && op.Unpack == stage.UnpackNever && !independent(op)
+	case *stage.FileOp:
+		return op.Owner == ""
+	case *stage.MkdirOp:
+		return op.Owner == ""
+	case *stage.WorkdirOp:
+		return op.User == ""
+	case *stage.SymlinkOp, *stage.RemoveOp:
+		return true
+	}
+	return false
+}
+
+func (s *session) isQuick(id int) bool   { return s.quick != nil && s.quick.is[id] }
+func (s *session) isInstant(id int) bool { return s.quick != nil && s.quick.instant[id] }
+
+// instantTree returns the files after a step that waits for nothing.
+func (s *session) instantTree(ctx context.Context, id int) (*tree.Node, error) {
+	if id = s.below(id); !s.quick.is[id] {
+		return emptyRoot, nil
+	}
+	o, err := s.settle(ctx, nil, id)
+	if err != nil {
+		return nil, err
+	}
+	return o.after, nil
+}
+
+// settle does a quick step, and before it those that it stands on and that were not done yet, in the order of their
+// numbers, in which each comes after what it stands on.
+func (s *session) settle(ctx context.Context, d *demand, id int) (*quickStep, error) {
+	if o := s.quick.done[id].Load(); o != nil {
+		return o, nil
+	}
+	steps, bases := s.unsettled(id)
+	if len(bases) > 0 {
+		if _, err := s.trees(ctx, d, bases); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range steps {
+		if err := s.settleOne(ctx, d, s.steps[i]); err != nil {
+			return nil, err
+		}
+	}
+	return s.quick.done[id].Load(), nil
+}
+
+// unsettled lists the quick steps at and below one that were not done, and the base images that they stand on.
+func (s *session) unsettled(id int) (steps, bases []int) {
+	seen := map[int]bool{id: true}
+	todo := []int{id}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		step := s.steps[at]
+		if op, ok := step.Op.(*stage.BaseOp); ok {
+			if op.Ref != "" {
+				bases = append(bases, at)
+			}
+			continue
+		}
+		steps = append(steps, at)
+		for _, next := range standing(step) {
+			if next = s.below(next); !seen[next] && s.quick.done[next].Load() == nil {
+				seen[next] = true
+				todo = append(todo, next)
+			}
+		}
+	}
+	slices.Sort(steps)
+	return steps, bases
+}
+
+// settleOne does one quick step, unless somebody has done it. What it stands on is there.
+func (s *session) settleOne(ctx context.Context, d *demand, step *stage.Step) error {
+	turn := s.quick.turns[step.ID%len(s.quick.turns)].slot
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.quick.done[step.ID].Load() != nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	key := s.recipes[step.ID]
+	known, err := s.recorded(ctx, key)
+	if err != nil {
+		return err
+	}
+	var began time.Time
+	status := stage.Hit
+	if !known {
+		status = stage.Ran
+		s.begin(step, &began)
+	}
+	o, err := s.move(ctx, d, step)
+	if err != nil {
+		return s.failed(ctx, step, began, err)
+	}
+	if !known && !s.planning {
+		o.Ran = began.UnixNano()
+		if err := s.quick.records.add(ctx, s, step, o); err != nil {
+			return err
+		}
+		s.noteMade(step)
+	}
+	s.quick.done[step.ID].Store(o)
+	s.finish(step, status, began, o.record, nil)
+	return nil
+}
+
+// move makes the files of a quick step.
+func (s *session) move(ctx context.Context, d *demand, step *stage.Step) (*quickStep, error) {
+	parent, err := s.settledTree(ctx, d, step.Parent)
+	if err != nil {
+		return nil, err
+	}
+	inputs := make([]*tree.Node, len(step.Inputs))
+	for i, id := range step.Inputs {
+		if inputs[i], err = s.settledTree(ctx, d, id); err != nil {
+			return nil, err
+		}
+	}
+	after, err := s.performFiles(ctx, d, step, parent, inputs, nil)
+	if err != nil {
+		return nil, err
+	}
+	changes := tree.Diff(parent, after)
+	return &quickStep{outcome{record: recordOf(changes), changes: changes}, after}, nil
+}
+
+// settledTree returns the files after a step that is done: a quick one, or a base.
+func (s *session) settledTree(ctx context.Context, d *demand, id int) (*tree.Node, error) {
+	id = s.below(id)
+	if o := s.quick.done[id].Load(); o != nil {
+		return o.after, nil
+	}
+	return s.tree(ctx, d, id)
+}
+
+// recorded reports whether the cache, or another machine's, has a record under a key.
+func (s *session) recorded(ctx context.Context, key cache.Key) (bool, error) {
+	if _, err := s.opts.Store.Get(ctx, key); err == nil {
+		return true, nil
+	}
+	if len(s.from) == 0 || ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	_, ok, err := importRecord[record](ctx, s, key)
+	return ok, err
+}
