@@ -21,5 +21,5 @@
 // # Concurrency
 //
 // Several goroutines and several processes may write to one layout at once; they wait for each other by an advisory lock on the
-// directory. On systems without flock (Windows) they must not. Readers need no lock.
+// directory. On Windows, whose locks are for files alone, and on systems that have none they must not. Readers need no lock.
 package layout
