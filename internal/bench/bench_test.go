@@ -114,7 +114,7 @@ func TestVerdict(t *testing.T) {
 		{row{Samples: all, Budget: budget{Limit: 1.5}}, "1.5 of the limit: met", 0},
 		{row{Samples: all, Budget: budget{Limit: 1.05}}, "1.05 of the limit: **missed**", 1},
 		{row{Samples: samples("stagewright", time.Second), Budget: budget{Ratio: 0.3, Limit: 1}}, "", 0}, // nothing to compare with
-		{row{Samples: samples("BuildKit", time.Second), Budget: budget{Ratio: 0.3}}, "", 0},               // told apart
+		{row{Samples: samples("BuildKit", time.Second), Budget: budget{Ratio: 0.3}}, "", 0},              // told apart
 		{row{Samples: large}, "150 MiB: **missed**", 1},
 		{row{Samples: all, Layers: map[string]int64{"BuildKit": 1e6, "stagewright": 2e6}}, "bytes within 5 % of BuildKit's: **missed**", 1},
 		{row{Samples: all, Layers: map[string]int64{"BuildKit": 1e6, "stagewright": 1.04e6, "limit": 1.03e6}}, "", 0},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -19,7 +21,7 @@ type options struct {
 	all, list      bool
 	alone, noCount bool
 	dir, jsonFile  string
-	from           string
+	from, readme   string
 	scaling, quiet bool
 }
 
@@ -42,6 +44,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "work directory, kept; the default is a temporary one")
 	flag.StringVar(&o.jsonFile, "json", "", "file for every single figure, as JSON, written again after each workload")
 	flag.StringVar(&o.from, "from", "", "print the tables of such files, separated by commas, and do nothing")
+	flag.StringVar(&o.readme, "readme", "", "put the tables into this Markdown file, too, between its two marks")
 	flag.BoolVar(&o.scaling, "scaling", false, "instead of all this, print how time and memory grow with the size of the work")
 	flag.BoolVar(&o.quiet, "q", false, "do not tell what happens meanwhile")
 	flag.Parse()
@@ -69,7 +72,7 @@ func run(ctx context.Context, o options) (missed int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		return found.table(os.Stdout), nil
+		return o.publish(found)
 	case o.list:
 		for _, w := range workloads() {
 			fmt.Printf("%-18s %s\n", w.name, w.title)
@@ -135,7 +138,42 @@ func compare(ctx context.Context, o options, todo []workload) (missed int, err e
 			}
 		}
 	}
-	return found.table(os.Stdout), err
+	missed, failed := o.publish(found)
+	return missed, errors.Join(err, failed)
+}
+
+// publish prints the tables, and puts them where -readme says.
+func (o options) publish(found *report) (missed int, err error) {
+	var text bytes.Buffer
+	missed = found.table(&text)
+	if _, err := os.Stdout.Write(text.Bytes()); err != nil {
+		return missed, err
+	}
+	if o.readme == "" {
+		return missed, nil
+	}
+	old, err := os.ReadFile(o.readme)
+	if err != nil {
+		return missed, err
+	}
+	fresh, err := between(old, text.Bytes())
+	if err != nil {
+		return missed, fmt.Errorf("%s: %w", o.readme, err)
+	}
+	return missed, os.WriteFile(o.readme, fresh, 0o644)
+}
+
+// The marks between which a Markdown file has the tables.
+const beginMark, endMark = "<!-- figures begin -->\n", "<!-- figures end -->\n"
+
+// between replaces what stands between the marks.
+func between(file, text []byte) ([]byte, error) {
+	before, rest, ok := bytes.Cut(file, []byte(beginMark))
+	_, after, found := bytes.Cut(rest, []byte(endMark))
+	if !ok || !found {
+		return nil, fmt.Errorf("the marks %q and %q are not there", beginMark, endMark)
+	}
+	return slices.Concat(before, []byte(beginMark+"\n"), bytes.TrimSpace(text), []byte("\n\n"+endMark), after), nil
 }
 
 // newBench compiles and starts what all workloads share.

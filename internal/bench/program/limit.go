@@ -98,6 +98,9 @@ func newUpload(ctx context.Context, ref string) (*upload, error) {
 	go func() {
 		defer close(u.where)
 		next, err := send(ctx, http.MethodPatch, where, r, http.StatusAccepted)
+		if err == nil && next == nil {
+			err = fmt.Errorf("PATCH %s: the answer has no Location", where)
+		}
 		if u.err = err; err == nil {
 			u.where <- next
 		}
@@ -106,7 +109,7 @@ func newUpload(ctx context.Context, ref string) (*upload, error) {
 	return u, nil
 }
 
-// send sends one request and returns where the next one goes.
+// send sends one request and returns where the next one goes, nil when the answer does not say.
 func send(ctx context.Context, method string, to *url.URL, body io.Reader, want int) (*url.URL, error) {
 	request, err := http.NewRequestWithContext(ctx, method, to.String(), body)
 	if err != nil {
@@ -121,7 +124,11 @@ func send(ctx context.Context, method string, to *url.URL, body io.Reader, want 
 	if answer.StatusCode != want {
 		return nil, fmt.Errorf("%s %s: %s", method, to, answer.Status)
 	}
-	return answer.Location()
+	where, err := answer.Location()
+	if errors.Is(err, http.ErrNoLocation) {
+		return nil, nil
+	}
+	return where, err
 }
 
 // finish gives the blob its name.
