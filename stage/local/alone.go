@@ -29,22 +29,32 @@ func (s *session) alone(ctx context.Context, step *stage.Step, key cache.Key) (r
 // shared finds a value in the cache, or makes it, alone among all builds that use the
 // cache. find returns nil for a miss.
 func shared[V any](ctx context.Context, s *session, step *stage.Step, key cache.Key, find, produce func() (*V, error)) (*V, error) {
-	v, err := find()
-	if v != nil || err != nil {
+	v, release, err := findAlone(ctx, s, step, key, find)
+	if release == nil {
 		return v, err
-	}
-	if s.cacheOnly {
-		return nil, errWouldRun
-	}
-	release, err := s.alone(ctx, step, key)
-	if err != nil {
-		return nil, err
 	}
 	defer release()
-	if v, err = find(); v != nil || err != nil {
-		return v, err
-	}
 	return produce()
+}
+
+// findAlone finds a value in the cache. When it is not there, and only then, the caller has the lock of
+// its key and is to call release.
+func findAlone[V any](ctx context.Context, s *session, step *stage.Step, key cache.Key, find func() (*V, error)) (v *V, release func(), err error) {
+	v, err = find()
+	if v != nil || err != nil {
+		return v, nil, err
+	}
+	if s.cacheOnly {
+		return nil, nil, errWouldRun
+	}
+	if release, err = s.alone(ctx, step, key); err != nil {
+		return nil, nil, err
+	}
+	if v, err = find(); v != nil || err != nil {
+		release()
+		return v, nil, err
+	}
+	return nil, release, nil
 }
 
 // execution is one evaluation of a content key, which several steps can share.
@@ -78,20 +88,26 @@ func (s *session) onceByContent(ctx context.Context, d *demand, step *stage.Step
 			}
 			return nil, nil
 		}
-		perform := func() (*outcome, error) {
-			r.by = step.ID
-			s.begin(step, &r.began)
-			o, err := do(ctx, d)
-			if err != nil {
-				return nil, s.failed(ctx, step, r.began, err)
-			}
-			o.Ran = r.began.UnixNano()
-			o.Content = key
-			return o, save(ctx, s, key, o.record)
+		o, release, err := findAlone(ctx, s, step, key, find)
+		if release == nil {
+			r.outcome = o
+			return r, err
 		}
-		var err error
-		r.outcome, err = shared(ctx, s, step, key, find, perform)
-		return r, err
+		kept := false
+		defer func() {
+			if !kept {
+				release()
+			}
+		}()
+		r.by = step.ID
+		s.begin(step, &r.began)
+		if r.outcome, err = do(ctx, d); err != nil {
+			return r, s.failed(ctx, step, r.began, err)
+		}
+		r.Ran, r.Content = r.began.UnixNano(), key
+		// Who waits for the lock is to find the record.
+		kept = true
+		return r, s.keep(ctx, step, key, r.record, func(error) { release() })
 	})
 	if err != nil {
 		return nil, "", err

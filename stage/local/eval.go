@@ -58,10 +58,14 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 		if rec.Recipe, err = s.describeRecipe(ctx, step); err != nil {
 			return nil, err
 		}
-		if err := save(ctx, s, s.recipes[id], rec); err != nil {
+		err = s.keep(ctx, step, s.recipes[id], rec, func(err error) {
+			if err == nil {
+				s.noteMade(step)
+			}
+		})
+		if err != nil {
 			return nil, err
 		}
-		s.noteMade(step)
 		if status == stage.Hit {
 			began = time.Time{}
 		}

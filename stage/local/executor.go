@@ -187,6 +187,9 @@ func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request)
 		}
 	}()
 	res, err := s.build(ctx)
+	if unwritten := s.writes.settle(); err == nil {
+		err = unwritten
+	}
 	done = true
 	if flushErr := s.quick.records.flush(ctx, s); err == nil {
 		err = flushErr

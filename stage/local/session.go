@@ -55,6 +55,8 @@ type session struct {
 	missed   map[int]stage.Cause            // of steps whose record was there and did not count: why
 	before   map[historyName][]historyEntry // of stages with such steps, as it was
 
+	writes writes
+
 	doubted sync.Map // cache.Digest: packs that have been read as a whole
 
 	lostMu sync.Mutex
@@ -262,9 +264,9 @@ func (s *session) close() error {
 	s.mu.Lock()
 	delete(s.results, s)
 	s.mu.Unlock()
-	var err error
+	err := s.writes.settle() // those of what a reader of the result had done
 	if s.lease != nil {
-		err = s.lease.Close()
+		err = errors.Join(err, s.lease.Close())
 		s.lease = nil
 	}
 	if s.sources != nil {
