@@ -103,9 +103,8 @@ func (w *world) eachCall(t *testing.T, names []string, fault func(r *rand.Rand, 
 		done++
 		went[outcome(got, err)]++
 	}
-	graphs := w.graphs()
 	if *soak {
-		for _, g := range graphs {
+		for _, g := range w.shuffled() {
 			counts := w.countCalls(t, g, names)
 			for _, name := range slices.Sorted(maps.Keys(counts)) {
 				for n := 1; n <= counts[name]; n += 1 + n/50 {
@@ -116,6 +115,7 @@ func (w *world) eachCall(t *testing.T, names []string, fault func(r *rand.Rand, 
 		}
 		return
 	}
+	graphs := w.graphs()
 	first, counts, began := r.IntN(len(graphs)), map[string]int(nil), time.Now()
 	for i := 0; budget(t, began, done); i++ {
 		g, r := graphs[(first+i/8)%len(graphs)], chance(1+i)

@@ -99,7 +99,7 @@ func testDamage(t *testing.T, w *world) {
 	r := chance(0)
 	seen := map[string]int{}
 	var victims []*victim
-	for _, g := range w.graphs() {
+	for _, g := range w.shuffled() {
 		v := &victim{bench: &bench{world: w, ctx: t.Context()}, t: t, wanted: wanted{g, 0}, seen: seen}
 		w.goldenOf(t, v.wanted)
 		v.renew()

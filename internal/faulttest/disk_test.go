@@ -77,7 +77,7 @@ func (w *world) spoiled(t *testing.T, g string, d disk, cache string) (during []
 }
 
 // count adds what builds said of a full disk.
-func (c verdicts) count(t *testing.T, got []answer, words ...string) {
+func (c verdicts) count(t *testing.T, d disk, got []answer, words ...string) {
 	for _, a := range got {
 		if a.Err == "" {
 			c["built"]++
@@ -89,7 +89,7 @@ func (c verdicts) count(t *testing.T, got []answer, words ...string) {
 			clear = clear || strings.Contains(strings.ToLower(a.Err), word)
 		}
 		if !clear {
-			t.Errorf("%s: the error does not say why: %s", a.wanted, a.Err)
+			t.Errorf("%s, %+v: the error does not say why: %s", a.wanted, d, a.Err)
 		}
 	}
 }
@@ -104,13 +104,13 @@ func testDiskFull(t *testing.T, w *world) {
 	}
 	began, said := time.Now(), verdicts{}
 	one := func(g string, bytes, inodes int64) bool {
-		got := w.spoiled(t, g, disk{Bytes: bytes, Inodes: inodes}, w.in("small"))
-		said.count(t, got, "no space left", "disk full", "file too large")
+		d := disk{Bytes: bytes, Inodes: inodes}
+		said.count(t, d, w.spoiled(t, g, d, w.in("small")), "no space left", "disk full", "file too large")
 		return !t.Failed()
 	}
 	const page = 4096
 	if *soak {
-		for _, g := range w.graphs() {
+		for _, g := range w.shuffled() {
 			for n := int64(1); n < 40<<20/page && one(g, n*page, 1<<20); n += 1 + n/40 {
 			}
 			for n := int64(2); n < 400 && one(g, 1<<30, n); n += 1 + n/40 {
@@ -147,7 +147,8 @@ func testFileTooLarge(t *testing.T, w *world) {
 			g = names[i%len(names)]
 		}
 		cache := w.in(fmt.Sprintf("limited-%d", i))
-		said.count(t, w.spoiled(t, g, disk{FileSize: size}, cache), "file too large", "signal", "exit")
+		d := disk{FileSize: size}
+		said.count(t, d, w.spoiled(t, g, d, cache), "file too large", "signal", "exit")
 		if err := os.RemoveAll(cache); err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +174,8 @@ func testReadOnlyCache(t *testing.T, w *world) {
 		}
 		evict(t, cache, r, "records", 0.5)
 		said := verdicts{}
-		said.count(t, w.spoiled(t, g, disk{ReadOnly: true}, cache), "read-only file system")
+		d := disk{ReadOnly: true}
+		said.count(t, d, w.spoiled(t, g, d, cache), "read-only file system")
 		t.Logf("%s without half of its records: %v", g, said)
 	}
 }

@@ -59,7 +59,7 @@ var graphs = []graph{
 	{name: "tidy", needs: func(*world) bool { return false }, target: tidyGraph}, // see wantTidy
 }
 
-// graphsOf returns the names of the graphs that can be built here.
+// graphs returns the names of the graphs that can be built here.
 func (w *world) graphs() []string {
 	var list []string
 	for _, g := range graphs {
@@ -68,6 +68,13 @@ func (w *world) graphs() []string {
 		}
 	}
 	return list
+}
+
+// shuffled returns them in an order of the seed's: a long test that is cut off is so somewhere else each time.
+func (w *world) shuffled() []string {
+	names := w.graphs()
+	chance(0).Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+	return names
 }
 
 // bench is what targets are made from, in the process that builds.

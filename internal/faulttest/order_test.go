@@ -109,9 +109,8 @@ func (d *recorder) synced(from, to int, path string) bool {
 func testSyncOrder(t *testing.T, w *world) {
 	needsStrace(t)
 	r := chance(0)
-	began, records, names := time.Now(), 0, w.graphs()
-	r.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
-	for _, g := range names {
+	began, records := time.Now(), 0
+	for _, g := range w.shuffled() {
 		cache := w.in("cache-" + g)
 		for v := range variants {
 			records += w.syncOrder(t, cache, []wanted{{g, v}})

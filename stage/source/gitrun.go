@@ -50,7 +50,7 @@ func (e *GitError) Error() string {
 	return msg
 }
 
-// Unwrap returns why the command failed: an *exec.ExitError when it ran.
+// Unwrap returns why the command failed: an *exec.ExitError when it ran, with syscall.ENOSPC beside it on Linux if the disk is full.
 func (e *GitError) Unwrap() error { return e.Err }
 
 // gitCall is one call of git.
@@ -124,6 +124,9 @@ func (g *GitFiles) git(ctx context.Context, c gitCall) ([]byte, error) {
 	case out.over:
 		return nil, &LimitError{Source: g.String(), What: "output of git in bytes", Limit: maxGitOutput}
 	case err != nil:
+		if full := diskFull(g.o.Dir); full != nil {
+			err = fmt.Errorf("%w (%w)", err, full)
+		}
 		return nil, &GitError{Source: g.String(), Op: c.args[firstWord(c.args)], Output: g.redacted(said.String()), Err: err}
 	}
 	return out.Bytes(), nil
