@@ -127,15 +127,13 @@ func compare(ctx context.Context, o options, todo []workload) (missed int, err e
 	}
 	for _, w := range todo {
 		rows, failed := b.run(ctx, w)
+		found.Rows = append(found.Rows, rows...)
+		if o.jsonFile != "" {
+			failed = errors.Join(failed, found.save(o.jsonFile))
+		}
 		if failed != nil {
 			err = failed
 			break
-		}
-		found.Rows = append(found.Rows, rows...)
-		if o.jsonFile != "" {
-			if err := found.save(o.jsonFile); err != nil {
-				return 0, err
-			}
 		}
 	}
 	missed, failed := o.publish(found)

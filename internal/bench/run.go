@@ -30,30 +30,29 @@ type plan struct {
 	count   bool // each side once more, through a proxy that counts
 }
 
-// run measures one workload. What a side cannot do is in its rows; the error is of what all sides need.
+// run measures one workload. What a side cannot do is in its rows; the error is of what all sides need, and comes with the rows so far.
 func (b *bench) run(ctx context.Context, w workload) ([]*row, error) {
 	m := &measurement{bench: b, w: w, rows: map[phase]*row{}, failed: map[string]bool{}}
+	var rows []*row
 	for _, p := range w.phases {
 		m.rows[p] = newRow(w, p)
+		rows = append(rows, m.rows[p])
 	}
-	if err := m.contexts(filepath.Join(b.dir, "context")); err != nil {
+	context := filepath.Join(b.dir, "context")
+	if err := m.contexts(context); err != nil {
 		return nil, err
 	}
 	for i := range w.rounds(b.rounds.pairs) {
 		if err := b.withRegistry(ctx, b.registry, w.bases, func() error { return m.round(ctx, i) }); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
+			return rows, fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
 	if w.counted() && b.rounds.count {
 		if err := m.countAll(ctx); err != nil {
-			return nil, fmt.Errorf("%s, counting: %w", w.name, err)
+			return rows, fmt.Errorf("%s, counting: %w", w.name, err)
 		}
 	}
-	var rows []*row
-	for _, p := range w.phases {
-		rows = append(rows, m.rows[p])
-	}
-	return rows, os.RemoveAll(filepath.Join(b.dir, "context"))
+	return rows, os.RemoveAll(context)
 }
 
 // withRegistry calls do while a registry runs at an address that has the bases and nothing else.

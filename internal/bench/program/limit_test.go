@@ -90,6 +90,7 @@ func TestFetch(t *testing.T) {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
 		for _, h := range []tar.Header{
+			{Typeflag: tar.TypeSymlink, Name: filepath.Base(files), Linkname: files},
 			{Typeflag: tar.TypeDir, Name: filepath.Dir(files) + "/", Mode: 0o755},
 			{Typeflag: tar.TypeReg, Name: files, Mode: 0o755, Size: 3},
 			{Typeflag: tar.TypeSymlink, Name: files + ".link", Linkname: filepath.Base(files)},
@@ -124,7 +125,7 @@ func TestFetch(t *testing.T) {
 	if err := fetch(t.Context(), ref.String(), root); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"usr/bin/one", "usr/bin/one.link", "usr/bin/one.hard", "usr/lib/two", "usr/lib/two.link", "usr/lib/two.hard"} {
+	for _, file := range []string{"one", "two", "usr/bin/one", "usr/bin/one.link", "usr/bin/one.hard", "usr/lib/two", "usr/lib/two.link", "usr/lib/two.hard"} {
 		if got, err := os.ReadFile(filepath.Join(root, file)); err != nil || string(got) != "abc" {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}

@@ -48,6 +48,9 @@ func fetch(ctx context.Context, ref, root string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
 	errs := make([]error, len(layers))
 	var group sync.WaitGroup
 	for i, l := range layers {
