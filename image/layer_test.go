@@ -181,3 +181,35 @@ func (o *oneByte) Read(p []byte) (int, error) {
 	}
 	return 1, nil
 }
+
+// sure says of itself that it verifies one digest.
+type sure struct {
+	io.Reader
+	digest v1.Hash
+}
+
+func (s sure) Verifies(h v1.Hash) bool { return h == s.digest }
+func (sure) Close() error              { return nil }
+
+// TestVerifyHashesOnce: what verifies itself is believed for its own digest, and the size is looked at all the same.
+func TestVerifyHashesOnce(t *testing.T) {
+	digest, other := imagetest.Digest([]byte("some text")), imagetest.Digest([]byte("other"))
+	for name, c := range map[string]struct {
+		in   string
+		of   v1.Hash
+		good bool
+	}{
+		"its own digest":       {"SOME TEXT", digest, true},
+		"another digest":       {"SOME TEXT", other, false},
+		"its own, and shorter": {"SOME", digest, false},
+		"its own, and longer":  {"SOME TEXT!", digest, false},
+	} {
+		vr, err := image.Verify(sure{strings.NewReader(c.in), c.of}, digest, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(vr); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -45,21 +45,19 @@ func (o Options) encoder() (encoder, error) {
 	return gzipEncoder(o.Level)
 }
 
-// decode decompresses one block into data, which has its length.
-func (f Format) decode(data []byte, block io.Reader) error {
+// decode decompresses the beginning of one block into data, as much as there is of it.
+func (f Format) decode(data []byte, block io.Reader) (n int, err error) {
 	if f == Zstd {
 		zr, err := zstd.NewReader(block, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(f.BlockSize())))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer zr.Close()
-		_, err = io.ReadFull(zr, data)
-		return err
+		return io.ReadFull(zr, data)
 	}
 	fr := flate.NewReader(block)
 	defer fr.Close()
-	_, err := io.ReadFull(fr, data)
-	return err
+	return io.ReadFull(fr, data)
 }
 
 type gzipFrame struct{ crc, size uint32 }

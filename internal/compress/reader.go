@@ -87,7 +87,7 @@ func (r *ReaderAt) block(i int64) ([]byte, error) {
 	}
 	each := int64(r.format.BlockSize())
 	data := make([]byte, min(each, r.total-i*each))
-	if err := r.format.decode(data, io.NewSectionReader(r.r, r.blocks[i], end-r.blocks[i])); err != nil {
+	if _, err := r.format.decode(data, io.NewSectionReader(r.r, r.blocks[i], end-r.blocks[i])); err != nil {
 		return nil, fmt.Errorf("%w %d: %w", ErrDamaged, i, err)
 	}
 	r.mu.Lock()

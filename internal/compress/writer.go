@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"sync"
@@ -31,6 +32,7 @@ type Writer struct {
 	at     int64     // bytes written to w
 	blocks []Block
 	plain  io.Writer // gets the input, too; nil for nobody
+	offer  func(i int, crc uint32) (Offer, bool)
 	err    error
 }
 
@@ -38,15 +40,17 @@ type Writer struct {
 type Block struct {
 	Offset, Size int64             // of the compressed bytes
 	Sum          [sha256.Size]byte // SHA-256 of the compressed bytes
+	CRC          uint32            // CRC-32 (IEEE) of the input
 }
 
 // A job is one block on its way through a compressing goroutine.
 type job struct {
 	in   []byte
 	out  bytes.Buffer
-	sum  [sha256.Size]byte     // of out
-	copy func(io.Writer) error // gives the compressed bytes; nil to compress in
-	want [sha256.Size]byte     // the sum of what copy gives
+	sum  [sha256.Size]byte // of out
+	crc  uint32            // of in
+	have bool              // in is filled
+	like Offer             // what may be taken over; without Give in is compressed
 	err  error
 	done chan struct{} // receives once when compressed
 }
@@ -58,8 +62,22 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	return &Writer{w: w, opts: o, frame: o.Format.frame()}
 }
 
-// Tee has the input written to plain, too: block by block and in order, from within the calls of this Writer. It is called before the first Write.
+// Tee has the input written to plain, too: block by block and in order, while a call of this Writer lasts, perhaps on another goroutine. It is called before the first Write.
 func (w *Writer) Tee(plain io.Writer) { w.plain = plain }
+
+// An Offer is a block that another [Writer] with the same options has made, for [Writer.Offers].
+type Offer struct {
+	Block
+	// Give calls write with the compressed bytes. It may be called on another goroutine, beside others.
+	Give func(io.Writer) error
+	// Same says that the block was made of the same input for certain. Else it is decompressed and compared.
+	Same bool
+}
+
+// Offers has find asked, before a block of input is compressed, for one that may be taken over instead: i counts the blocks from 0, and
+// crc is the CRC-32 of the input. The output is the same. An offer that is not what its sum says ends the stream with an error that wraps
+// [ErrDamaged] when it is the same for certain, and else is left alone. It is called before the first Write.
+func (w *Writer) Offers(find func(i int, crc uint32) (Offer, bool)) { w.offer = find }
 
 // Write takes p as input. An error of an earlier block may come with a later Write.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -67,7 +85,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 		before := w.at
 		w.put(p)
 		w.total = w.at
-		w.tee(p[:w.at-before])
+		if err := <-w.tee(p[:w.at-before]); w.err == nil {
+			w.err = err
+		}
 		return int(w.at - before), w.err
 	}
 	n := 0
@@ -104,7 +124,11 @@ func (w *Writer) flush() {
 		return
 	}
 	if j := w.job(); j != nil {
-		w.spare, j.in, j.copy, w.block = j.in, w.block, nil, nil
+		w.spare, j.in, j.like, j.have, w.block = j.in, w.block, Offer{}, true, nil
+		j.crc = crc32.ChecksumIEEE(j.in)
+		if w.offer != nil {
+			j.like, _ = w.offer(len(w.blocks)+len(w.queue), j.crc)
+		}
 		w.send(j)
 	}
 }
@@ -128,7 +152,7 @@ func (w *Writer) Copy(size int, b Block, give func(io.Writer) error) error {
 	if cap(j.in) < size {
 		j.in = make([]byte, 0, full)
 	}
-	j.in, j.copy, j.want = j.in[:size], give, b.Sum
+	j.in, j.like, j.have = j.in[:size], Offer{b, give, true}, false
 	w.send(j)
 	return w.err
 }
@@ -171,11 +195,9 @@ func compress(work <-chan *job, o Options) {
 	pool := &idle[o.Format][o.Level]
 	var encode encoder
 	var broken error
+	var spare []byte
 	for j := range work {
-		switch {
-		case j.copy != nil:
-			j.err = j.decompress(o.Format)
-		default:
+		if !j.taken(o.Format, &spare) {
 			if encode == nil {
 				if encode, _ = pool.Get().(encoder); encode == nil {
 					encode, broken = o.encoder()
@@ -187,6 +209,7 @@ func compress(work <-chan *job, o Options) {
 				j.sum = sha256.Sum256(j.out.Bytes())
 			}
 		}
+		j.like.Give = nil
 		j.done <- struct{}{}
 	}
 	if encode != nil {
@@ -194,18 +217,38 @@ func compress(work <-chan *job, o Options) {
 	}
 }
 
-// decompress makes the input of a job from its output.
-func (j *job) decompress(f Format) error {
+// taken reports whether the job has come to its end, in an error too, with what is offered. Spare is room to compare in.
+func (j *job) taken(f Format, spare *[]byte) bool {
+	if j.like.Give == nil {
+		return false
+	}
+	j.err = j.take()
+	switch {
+	case !j.have && j.err == nil:
+		if _, j.err = f.decode(j.in, bytes.NewReader(j.out.Bytes())); j.err != nil {
+			j.err = fmt.Errorf("%w: %w", ErrDamaged, j.err)
+		}
+		j.crc = crc32.ChecksumIEEE(j.in)
+		return true
+	case j.like.Same:
+		return true
+	}
+	if j.err != nil {
+		return false
+	}
+	*spare = slices.Grow((*spare)[:0], len(j.in)+1)[:len(j.in)+1] // one more, which must not be there
+	n, _ := f.decode(*spare, bytes.NewReader(j.out.Bytes()))
+	return bytes.Equal((*spare)[:n], j.in)
+}
+
+// take fills the output with what is offered.
+func (j *job) take() error {
 	j.out.Reset()
-	if err := j.copy(&j.out); err != nil {
+	if err := j.like.Give(&j.out); err != nil {
 		return err
 	}
-	j.copy = nil
-	if j.sum = sha256.Sum256(j.out.Bytes()); j.sum != j.want {
+	if j.sum = sha256.Sum256(j.out.Bytes()); j.sum != j.like.Sum {
 		return fmt.Errorf("%w: it has another digest", ErrDamaged)
-	}
-	if err := f.decode(j.in, bytes.NewReader(j.out.Bytes())); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return nil
 }
@@ -217,21 +260,37 @@ func (w *Writer) next() {
 	<-j.done
 	if w.err = j.err; w.err == nil {
 		w.begin()
+		w.blocks = append(w.blocks, Block{Offset: w.at, Size: int64(j.out.Len()), Sum: j.sum, CRC: j.crc})
 		w.frame.add(j.in)
-		w.tee(j.in)
+		teed := w.tee(j.in)
+		w.put(j.out.Bytes())
+		if err := <-teed; w.err == nil {
+			w.err = err
+		}
 	}
-	w.blocks = append(w.blocks, Block{Offset: w.at, Size: int64(j.out.Len()), Sum: j.sum})
-	w.put(j.out.Bytes())
 	w.free = append(w.free, j)
 }
 
-// tee passes input on.
-func (w *Writer) tee(p []byte) {
-	if w.plain == nil || w.err != nil || len(p) == 0 {
-		return
+// tee passes input on, beside the caller's own work: what gets it is mostly a hash, and so is what gets the output.
+func (w *Writer) tee(p []byte) <-chan error {
+	done := make(chan error, 1)
+	switch {
+	case w.plain == nil || w.err != nil || len(p) == 0:
+		done <- nil
+	case len(p) < aside:
+		_, err := w.plain.Write(p)
+		done <- err
+	default:
+		go func() {
+			_, err := w.plain.Write(p)
+			done <- err
+		}()
 	}
-	_, w.err = w.plain.Write(p)
+	return done
 }
+
+// aside is from how many bytes on a goroutine of its own pays.
+const aside = 64 << 10
 
 // begin writes the head, once.
 func (w *Writer) begin() {

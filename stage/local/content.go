@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
@@ -277,6 +278,29 @@ func (v *verifier) Read(p []byte) (int, error) {
 }
 
 func (v *verifier) Close() error { return v.rc.Close() }
+
+// verifiedOnce calls write, which compares what it reads with its digest as [layertar.Write] does, with an opener whose readers
+// leave that to it: SHA-256 is most of the cost of reading a large file. What differs is told as the readers of open tell it.
+func verifiedOnce(open tree.Opener, write func(tree.Opener) error) error {
+	err := write(func(digest tree.Digest) (io.ReadCloser, error) {
+		rc, err := open(digest)
+		if v, ok := rc.(*verifier); ok && v.want == digest {
+			return v.rc, err
+		}
+		return rc, err
+	})
+	bad, ok := errors.AsType[*layertar.ContentError](err)
+	if !ok || bad.Err != nil {
+		return err
+	}
+	if rc, openErr := open(bad.Want); openErr == nil {
+		defer rc.Close()
+		if v, ok := rc.(*verifier); ok {
+			bad.Err = v.differs(cache.Digest(bad.Got))
+		}
+	}
+	return err
+}
 
 // missingInTree explains why a path is not in the files of a stage or an image.
 func missingInTree(root *tree.Node, p, where string) error {

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"github.com/stagewright/stagewright/cache"
@@ -22,6 +24,7 @@ type layerBlocks struct {
 	Blob   cache.Digest `json:"blob"`
 	Prints []byte       `json:"prints"` // 32 bytes each: see layertar.Layout.Fingerprints
 	Sums   []byte       `json:"sums"`   // 32 bytes each: SHA-256 of the compressed bytes
+	CRCs   []byte       `json:"crcs"`   // 4 bytes each: CRC-32 of the bytes before
 	Begins []int64      `json:"begins"` // offsets of the compressed bytes
 	Sizes  []int64      `json:"sizes"`
 }
@@ -32,7 +35,7 @@ const maxBlocks = 4096
 // blocksKey names the place of a step: the same after an edit of its files.
 func (s *session) blocksKey(id int) cache.Key {
 	step := s.steps[id]
-	b := cache.NewKey("layer blocks", 1).String("compressor", s.opts.compressor().Name())
+	b := cache.NewKey("layer blocks", 2).String("compressor", s.opts.compressor().Name())
 	b.String("stage", step.Stage).String("platform", step.Platform.String()).String("text", step.Text)
 	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
 		b.String("source", l.files.String())
@@ -48,6 +51,8 @@ type layerPlan struct {
 	key    cache.Key     // of their layerBlocks
 	blob   cache.Blob    // the earlier layer, nil for none
 	known  map[tree.Digest]compress.Block
+	old    []compress.Block // those of the earlier layer
+	onDisk bool             // its files are in a directory, where reading costs little
 }
 
 // planLayer lays out the layer of a step's changes and finds what an earlier one has of it. Errors are those of changes that no layer can hold.
@@ -66,8 +71,11 @@ func (s *session) planLayer(ctx context.Context, id int, changes []tree.Change) 
 	if err != nil || !ok || s.request.NoCache {
 		return p, err
 	}
-	if p.known = old.blocks(); !p.some() {
+	if p.old, p.known = old.blocks(); p.old == nil {
 		return p, nil
+	}
+	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
+		_, p.onDisk = l.files.(*source.Directory)
 	}
 	if p.blob, err = front(s.opts.Store).Open(ctx, old.Blob); err != nil {
 		p.blob = nil
@@ -76,28 +84,21 @@ func (s *session) planLayer(ctx context.Context, id int, changes []tree.Change) 
 	return p, nil
 }
 
-// blocks are those that a record tells of, by fingerprint.
-func (b *layerBlocks) blocks() map[tree.Digest]compress.Block {
+// blocks are those that a record tells of, in order and by fingerprint.
+func (b *layerBlocks) blocks() ([]compress.Block, map[tree.Digest]compress.Block) {
 	n := len(b.Begins)
-	if len(b.Sizes) != n || len(b.Prints) != n*sha256.Size || len(b.Sums) != n*sha256.Size {
-		return nil
+	if len(b.Sizes) != n || len(b.Prints) != n*sha256.Size || len(b.Sums) != n*sha256.Size || len(b.CRCs) != n*crc32.Size {
+		return nil, nil
 	}
-	known := make(map[tree.Digest]compress.Block, n)
+	list, known := make([]compress.Block, n), make(map[tree.Digest]compress.Block, n)
 	for i := range n {
 		at := i * sha256.Size
-		known[tree.Digest(b.Prints[at:])] = compress.Block{Offset: b.Begins[i], Size: b.Sizes[i], Sum: [sha256.Size]byte(b.Sums[at:])}
-	}
-	return known
-}
-
-// some reports whether a block is known.
-func (p *layerPlan) some() bool {
-	for _, print := range p.prints {
-		if _, ok := p.known[print]; ok {
-			return true
+		list[i] = compress.Block{
+			Offset: b.Begins[i], Size: b.Sizes[i], Sum: [sha256.Size]byte(b.Sums[at:]), CRC: binary.BigEndian.Uint32(b.CRCs[i*crc32.Size:]),
 		}
+		known[tree.Digest(b.Prints[at:])] = list[i]
 	}
-	return false
+	return list, known
 }
 
 // close ends the use of the earlier layer: the plan goes on without it.
@@ -117,12 +118,54 @@ func (p *layerPlan) block(i int) (compress.Block, bool) {
 	return b, ok
 }
 
+// fromFiles reports whether the bytes of a known block come from files instead of out of the earlier layer: large ones on the disk are
+// read and hashed in less time than their compressed bytes are decompressed in.
+func (p *layerPlan) fromFiles(i int) bool {
+	if !p.onDisk {
+		return false
+	}
+	begin := int64(i) * p.size
+	for _, c := range p.layout.Within(begin, min(begin+p.size, p.layout.Size())) {
+		if c.Node == nil || c.Node.Kind() == tree.File && c.Node.Size() < p.size {
+			return false
+		}
+	}
+	return true
+}
+
+// offer is what block i may be taken over from, when its bytes come to crc: the block that is the same, and else the one that was in
+// its place, of a file that has changed elsewhere.
+func (p *layerPlan) offer(i int, crc uint32) (compress.Offer, bool) {
+	b, same := p.block(i)
+	if !same {
+		if p.blob == nil || i >= len(p.old) || p.old[i].CRC != crc {
+			return compress.Offer{}, false
+		}
+		b = p.old[i]
+	}
+	return compress.Offer{Block: b, Give: p.give(b), Same: same}, true
+}
+
+// give gives the bytes of a block of the earlier layer.
+func (p *layerPlan) give(b compress.Block) func(io.Writer) error {
+	blob := p.blob
+	return func(w io.Writer) error {
+		if b.Offset < 0 || b.Size < 0 || b.Offset > blob.Size()-b.Size {
+			return fmt.Errorf("%w: it is not there", compress.ErrDamaged)
+		}
+		if _, err := io.Copy(w, io.NewSectionReader(blob, b.Offset, b.Size)); err != nil {
+			return fmt.Errorf("%w: %w", compress.ErrDamaged, err)
+		}
+		return nil
+	}
+}
+
 // parts calls write for each range of the tar that is to be written and take for each block that is known, in order.
 func (p *layerPlan) parts(write func(from, to int64) error, take func(size int, b compress.Block) error) error {
 	from := int64(0)
 	for i := range p.prints {
 		b, ok := p.block(i)
-		if !ok {
+		if !ok || p.fromFiles(i) {
 			continue
 		}
 		begin, end := int64(i)*p.size, min(int64(i+1)*p.size, p.layout.Size())
@@ -153,22 +196,14 @@ func (p *layerPlan) read() (list []tree.Change) {
 
 // fill writes the tar.
 func (p *layerPlan) fill(ctx context.Context, z *compress.Writer, open tree.Opener) error {
+	z.Offers(p.offer)
 	return p.parts(func(from, to int64) error {
 		return buffered(ctx, z, func(w io.Writer) error { return p.layout.WriteRange(w, open, from, to) })
 	}, func(size int, b compress.Block) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		blob := p.blob
-		return z.Copy(size, b, func(w io.Writer) error {
-			if b.Offset < 0 || b.Size < 0 || b.Offset > blob.Size()-b.Size {
-				return fmt.Errorf("%w: it is not there", compress.ErrDamaged)
-			}
-			if _, err := io.Copy(w, io.NewSectionReader(blob, b.Offset, b.Size)); err != nil {
-				return fmt.Errorf("%w: %w", compress.ErrDamaged, err)
-			}
-			return nil
-		})
+		return z.Copy(size, b, p.give(b))
 	})
 }
 
@@ -205,7 +240,9 @@ func (s *session) writePlan(ctx context.Context, d *demand, id int, p *layerPlan
 		}
 		defer release()
 		var blocks []compress.Block
-		rec, blocks, err = s.writeLayer(ctx, want, func(z *compress.Writer) error { return p.fill(ctx, z, open) })
+		rec, blocks, err = s.writeLayer(ctx, want, func(z *compress.Writer) error {
+			return verifiedOnce(open, func(open tree.Opener) error { return p.fill(ctx, z, open) })
+		})
 		if err != nil || p.size == 0 {
 			return err
 		}
@@ -230,6 +267,7 @@ func (s *session) rememberBlocks(ctx context.Context, p *layerPlan, blob cache.D
 	for i, block := range blocks {
 		b.Prints = append(b.Prints, p.prints[i][:]...)
 		b.Sums = append(b.Sums, block.Sum[:]...)
+		b.CRCs = binary.BigEndian.AppendUint32(b.CRCs, block.CRC)
 		b.Begins, b.Sizes = append(b.Begins, block.Offset), append(b.Sizes, block.Size)
 	}
 	return save(ctx, s, p.key, b)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -51,7 +53,7 @@ func (e *Executor) distrusts(before int, err error, r stage.Request) bool {
 	return true
 }
 
-// lossReader takes an error in the middle of a blob for its loss.
+// lossReader is a verifying reader of the cache. It takes an error in the middle of a blob for its loss.
 type lossReader struct {
 	io.ReadCloser
 	ctx    context.Context
@@ -65,6 +67,11 @@ func (r *lossReader) Read(p []byte) (int, error) {
 		err = r.s.loses(r.digest, err)
 	}
 	return n, err
+}
+
+// Verifies implements what [image.Verify] asks: the reader is one of [cache.NewReader].
+func (r *lossReader) Verifies(digest v1.Hash) bool {
+	return digest.Algorithm == "sha256" && digest.Hex == r.digest.Hex()
 }
 
 // has reports whether the bytes of a layer can be had: they are in the cache, or were in another machine's when
