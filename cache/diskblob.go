@@ -14,6 +14,9 @@ import (
 // so that the next Put, which may be another step's, need not.
 const eagerSync = 4 << 20
 
+// writebackStep is after how many bytes of a blob the disk begins with them.
+const writebackStep = 8 << 20
+
 // Open implements [Store].
 func (d *Disk) Open(ctx context.Context, g Digest) (Blob, error) {
 	if err := ctx.Err(); err != nil {
@@ -74,6 +77,7 @@ type diskWriter struct {
 	file *os.File // nil when done
 	hash hash.Hash
 	size int64
+	sent int64 // bytes whose way to the disk has begun
 	err  error // of a Write; sticky
 }
 
@@ -87,6 +91,10 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.hash.Write(p[:n])
 	w.size += int64(n)
+	if w.size-w.sent >= writebackStep && !w.disk.opts.NoSync {
+		startWriteback(w.file, w.sent, w.size-w.sent)
+		w.sent = w.size
+	}
 	w.err = w.disk.wrap("write blob", err)
 	return n, w.err
 }
