@@ -272,8 +272,16 @@ func (x *exporter) step(ctx context.Context, e exported) error {
 	rec.Snapshot, rec.Pack = cache.Digest{}, cache.Digest{}
 	rec.mark(false)
 	var blobs []cache.Digest
-	if rec.Inline == nil {
+	switch {
+	case rec.Inline == nil:
 		blobs = append(blobs, rec.Changes)
+	case rec.Layer != nil:
+		// The layer is read when somebody wants its files. That nothing can be read from this store is seen
+		// before a build counts on it, when the changes are a blob of it.
+		if err := x.bytes(ctx, rec.Changes, rec.Inline); err != nil {
+			return err
+		}
+		rec.Inline = nil
 	}
 	if rec.Output != nil {
 		blobs = append(blobs, rec.Output.Stdout, rec.Output.Stderr)
@@ -414,47 +422,6 @@ func (x *exporter) has(ctx context.Context, digest cache.Digest) (bool, error) {
 		return false, nil
 	}
 	return false, err
-}
-
-// blob exports a blob of the cache.
-func (x *exporter) blob(ctx context.Context, digest cache.Digest) error {
-	there, err := x.has(ctx, digest)
-	if there || err != nil {
-		return err
-	}
-	return x.send(ctx, digest)
-}
-
-func (x *exporter) send(ctx context.Context, digest cache.Digest) error {
-	blob, err := x.s.opts.Store.Open(ctx, digest)
-	if err != nil {
-		return err
-	}
-	n := blob.Size()
-	blob.Close()
-	return x.sent(n, cache.CopyBlob(ctx, x.to, x.s.opts.Store, digest))
-}
-
-// blobOf exports the bytes of a layer, which may have to be fetched or made.
-func (x *exporter) blobOf(ctx context.Context, digest cache.Digest) error {
-	there, err := x.has(ctx, digest)
-	if there || err != nil {
-		return err
-	}
-	rc, err := x.s.openLayer(ctx, nil, digest)
-	if err != nil {
-		return err
-	}
-	rc.Close()
-	return x.send(ctx, digest)
-}
-
-func (x *exporter) sent(n int64, err error) error {
-	if err == nil {
-		x.Blobs++
-		x.Bytes += n
-	}
-	return err
 }
 
 // record exports a record, unless the store has it.

@@ -150,12 +150,16 @@ func (s *session) putChanges(ctx context.Context, data []byte) (cache.Digest, er
 // changes reads the changes of a record. errMissing says that the cache lost
 // them, so that the step has to be done again.
 func (s *session) changes(ctx context.Context, rec record) ([]tree.Change, error) {
-	if rec.empty() {
+	return rec.readChanges(ctx, s.opts.Store)
+}
+
+func (r record) readChanges(ctx context.Context, store cache.Store) ([]tree.Change, error) {
+	if r.empty() {
 		return nil, nil
 	}
-	data, err := rec.Inline, error(nil)
-	if data == nil || sha256.Sum256(data) != [sha256.Size]byte(rec.Changes) {
-		data, err = cache.ReadBlob(ctx, s.opts.Store, rec.Changes, maxChanges)
+	data, err := r.Inline, error(nil)
+	if data == nil || sha256.Sum256(data) != [sha256.Size]byte(r.Changes) {
+		data, err = cache.ReadBlob(ctx, store, r.Changes, maxChanges)
 	}
 	if err != nil {
 		if ctxErr := ctx.Err(); ctxErr != nil {

@@ -65,11 +65,8 @@ func (s *session) adopt(ctx context.Context, upper *snapshot.Upper, parent *tree
 		return nil, err
 	}
 	rec := recordOf(changes)
-	if len(changes) == 0 {
-		return &outcome{record: rec}, nil
-	}
-	if rec.Changes, err = s.putChanges(ctx, tree.Marshal(changes)); err != nil {
-		return nil, err
+	if err := s.describeChanges(ctx, &rec, changes); err != nil || rec.empty() {
+		return &outcome{record: rec}, err
 	}
 	id := snapshotID(full, rec.Changes)
 	if _, err := upper.Adopt(ctx, id, changes); err != nil {

@@ -27,7 +27,7 @@ func Verify(ctx context.Context, s cache.Store) (*cache.Scrubbing, error) {
 	list := areas(s, true)
 	for i, a := range list {
 		if snapshots, ok := a.(snapshotArea); ok {
-			list[i] = &snapshotScrubber{snapshotArea: snapshots, index: map[tree.Digest]cache.Digest{}}
+			list[i] = &snapshotScrubber{snapshotArea: snapshots, index: map[tree.Digest]record{}}
 		}
 	}
 	return v.Verify(ctx, list...)
@@ -36,7 +36,7 @@ func Verify(ctx context.Context, s cache.Store) (*cache.Scrubbing, error) {
 // snapshotScrubber compares the directories of layers with the changes that records name.
 type snapshotScrubber struct {
 	snapshotArea
-	index map[tree.Digest]cache.Digest // of a directory: the blob with its changes
+	index map[tree.Digest]record // of a directory: what tells of its changes, and no more
 	there map[tree.Digest]bool
 }
 
@@ -50,7 +50,7 @@ func (a *snapshotScrubber) Record(key cache.Key, data []byte) {
 		return
 	}
 	if !rec.Snapshot.IsZero() {
-		a.index[tree.Digest(rec.Snapshot)] = rec.Changes
+		a.index[tree.Digest(rec.Snapshot)] = record{Changes: rec.Changes, Inline: rec.Inline}
 		return
 	}
 	if a.there == nil {
@@ -63,7 +63,7 @@ func (a *snapshotScrubber) Record(key cache.Key, data []byte) {
 		})
 	}
 	if id := tree.Digest(key); a.there[id] {
-		a.index[id] = rec.Changes
+		a.index[id] = record{Changes: rec.Changes}
 	}
 }
 
@@ -87,10 +87,8 @@ func (a *snapshotScrubber) Scrub(ctx context.Context, s cache.Store, damaged fun
 	defer store.Close()
 	for _, id := range ids {
 		var changes []tree.Change
-		if blob, ok := a.index[id]; ok {
-			if data, err := cache.ReadBlob(ctx, s, blob, maxChanges); err == nil {
-				changes, _ = tree.Unmarshal(data)
-			}
+		if rec, ok := a.index[id]; ok {
+			changes, _ = rec.readChanges(ctx, s) // without them it is compared later
 		}
 		n, err := store.Scrub(ctx, id, changes)
 		switch {

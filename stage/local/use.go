@@ -144,7 +144,10 @@ func (s *session) stepUses(ctx context.Context, u *uses, key cache.Key) error {
 	if err != nil || !ok {
 		return err
 	}
-	u.add(rec.Changes, rec.Pack)
+	u.add(rec.Pack)
+	if rec.Inline == nil {
+		u.add(rec.Changes)
+	}
 	if rec.Layer != nil {
 		u.add(rec.Layer.Digest)
 	}
