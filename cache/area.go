@@ -21,7 +21,8 @@ type Entry struct {
 	// ID names the entry among those of its kind: the key of a record and the digest of a blob in
 	// hexadecimal digits, and what an [Area] calls its own. It has 1 to 255 bytes and no white space.
 	ID string
-	// Bytes is what the entry occupies on the disk: allocated blocks, each inode once.
+	// Bytes is what the entry occupies on the disk: allocated blocks, each inode once. Entries that share a file have
+	// equal parts of it.
 	Bytes int64
 	// Used is when the entry was last used, or made.
 	Used time.Time

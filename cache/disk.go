@@ -52,10 +52,12 @@ type Disk struct {
 	durability durability
 	uses       uses
 	journal    journal
+	batches    batches
 }
 
 var (
 	_ Store    = (*Disk)(nil)
+	_ Batcher  = (*Disk)(nil)
 	_ Leaser   = (*Disk)(nil)
 	_ DirStore = (*Disk)(nil)
 	_ Dropper  = (*Disk)(nil)
@@ -162,15 +164,21 @@ const promptly = time.Second
 
 // moveIn gives a finished temporary file its place and its first stamp, and notes it in the journal.
 func (d *Disk) moveIn(temp string, info fs.FileInfo, target string, kind Kind, id string) error {
+	used := d.stampNew(temp, info)
+	if !d.replaces(target) {
+		d.created(kind, line{used, filestat.Allocated(info), id})
+	}
+	return moveInto(temp, target)
+}
+
+// stampNew gives a finished temporary file its first stamp, unless it was made just now.
+func (d *Disk) stampNew(temp string, info fs.FileInfo) int64 {
 	used, now := lastUse(info), d.useTime()
 	if used < max(d.uses.youngest.Load(), now-int64(promptly)) {
 		used = now
 		_ = stamp(temp, now)
 	}
-	if !d.replaces(target) {
-		d.created(kind, line{used, filestat.Allocated(info), id})
-	}
-	return moveInto(temp, target)
+	return used
 }
 
 // replaces reports whether there is a file in the place of a new one that no collector takes away before it

@@ -99,7 +99,7 @@ func (h *hashed) Stat(_ context.Context, id string) (Entry, error) {
 }
 
 func (h *hashed) entry(id string, info fs.FileInfo) Entry {
-	return Entry{Kind: h.kind, ID: id, Bytes: filestat.Allocated(info), Used: time.Unix(0, lastUse(info))}
+	return Entry{Kind: h.kind, ID: id, Bytes: filestat.Share(info), Used: time.Unix(0, lastUse(info))}
 }
 
 func (h *hashed) Remove(_ context.Context, id string, used time.Time) (int64, error) {
@@ -141,6 +141,9 @@ func (d *Disk) RemoveUnused(name string, used time.Time) (int64, error) {
 	}
 	if err != nil {
 		return 0, err // it has lost its name, and goes with the session
+	}
+	if _, others := filestat.Shared(info); others {
+		return 0, nil
 	}
 	return filestat.Allocated(info), nil
 }

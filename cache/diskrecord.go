@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -55,6 +56,15 @@ func (d *Disk) Get(ctx context.Context, key Key) ([]byte, error) {
 		return nil, err
 	}
 	name := d.recordPath(key)
+	if d.batches.any() {
+		if info, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return nil, notFound(key)
+		} else if err == nil {
+			if data, ok := d.batches.get(key, info); ok && d.use(name, info) {
+				return data, nil
+			}
+		}
+	}
 	f, info, err := openRegular(name)
 	if errors.Is(err, errNoFile) {
 		return nil, notFound(key)
@@ -74,6 +84,12 @@ func (d *Disk) Get(ctx context.Context, key Key) ([]byte, error) {
 		return nil, d.wrap("get", err)
 	}
 	data, ok := decodeRecord(key, file)
+	if !ok {
+		if data, ok = inBatch(key, file); ok {
+			data = bytes.Clone(data)
+			d.batches.add(info, file)
+		}
+	}
 	if !ok || !d.use(name, info) {
 		return nil, notFound(key)
 	}
@@ -88,24 +104,36 @@ func (d *Disk) Put(ctx context.Context, key Key, data []byte) error {
 	if err := checkRecordSize(data); err != nil {
 		return err
 	}
-	f, err := d.temp(0o600)
+	temp, info, err := d.writeTemp(encodeRecord(key, data))
 	if err != nil {
 		return d.wrap("put", err)
 	}
-	_, err = f.Write(encodeRecord(key, data))
+	if !d.opts.NoSync {
+		err = d.syncBlobs()
+	}
+	if err == nil {
+		err = d.moveIn(temp, info, d.recordPath(key), KindRecord, key.Hex())
+	}
+	if err != nil {
+		_ = os.Remove(temp) // else the next process does it
+		return d.wrap("put", err)
+	}
+	return nil
+}
+
+// writeTemp makes a temporary file.
+func (d *Disk) writeTemp(data []byte) (name string, info fs.FileInfo, err error) {
+	f, err := d.temp(0o600)
+	if err != nil {
+		return "", nil, err
+	}
+	_, err = f.Write(data)
 	info, serr := f.Stat()
 	if cerr := f.Close(); err == nil {
 		err = cmp.Or(serr, cerr)
 	}
-	if err == nil && !d.opts.NoSync {
-		err = d.syncBlobs()
-	}
-	if err == nil {
-		err = d.moveIn(f.Name(), info, d.recordPath(key), KindRecord, key.Hex())
-	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // else the next process does it
-		return d.wrap("put", err)
 	}
-	return nil
+	return f.Name(), info, err
 }

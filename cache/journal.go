@@ -44,15 +44,22 @@ func (d *Disk) Created(kind Kind, id string, bytes int64) {
 	d.created(kind, line{d.useTime(), max(0, bytes), id})
 }
 
-func (d *Disk) created(kind Kind, l line) {
-	if !filelock.Advisory || !validKind(kind) || !validID(l.id) {
+func (d *Disk) created(kind Kind, lines ...line) {
+	if !filelock.Advisory || !validKind(kind) {
 		return
 	}
-	text := append(append(make([]byte, 0, 128), kind...), ' ')
-	d.journal.append(d.dir, l.appendTo(text))
+	text := make([]byte, 0, 128*len(lines))
+	for _, l := range lines {
+		if validID(l.id) {
+			text = l.appendTo(append(append(text, kind...), ' '))
+		}
+	}
+	if len(text) > 0 {
+		d.journal.append(d.dir, text)
+	}
 }
 
-// append writes one line by one write. What cannot be noted is found by a scan, which the next
+// append writes lines by one write. What cannot be noted is found by a scan, which the next
 // collector does if there is no state.
 func (j *journal) append(root string, text []byte) {
 	j.mu.Lock()

@@ -141,6 +141,9 @@ func (d *Disk) check(ctx context.Context, kind Kind, path, id string, buf []byte
 	}
 	data, ok := decodeRecord(Key(key), file)
 	if !ok {
+		data, ok = inBatch(Key(key), file)
+	}
+	if !ok {
 		return int64(len(file)), errBadRecord
 	}
 	for _, s := range scrubbers {

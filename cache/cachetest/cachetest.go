@@ -27,6 +27,7 @@ func Test(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"RecordRoundTrip", recordRoundTrip},
 		{"RecordReplaced", recordReplaced},
 		{"RecordCopied", recordCopied},
+		{"RecordsTogether", recordsTogether},
 		{"RecordTooLarge", recordTooLarge},
 		{"BlobMissing", blobMissing},
 		{"BlobRoundTrip", blobRoundTrip},

@@ -113,3 +113,41 @@ func concurrentRecords(t *testing.T, s cache.Store) {
 		}
 	}
 }
+
+// recordsTogether puts many records at once, over some that are there, and one of them again.
+func recordsTogether(t *testing.T, s cache.Store) {
+	const n = 200
+	mustPut(t, s, key(3), []byte("older"))
+	records := make([]cache.Record, n)
+	for i := range records {
+		records[i] = cache.Record{Key: key(i), Data: pattern(i*i%3000, uint32(i))}
+	}
+	records[100].Data = pattern(100<<10, 100)
+	if err := cache.PutAll(t.Context(), s, records); err != nil {
+		t.Fatalf("PutAll of %d records: %v", n, err)
+	}
+	if err := cache.PutAll(t.Context(), s, nil); err != nil {
+		t.Fatalf("PutAll of nothing: %v", err)
+	}
+	clear(records[7].Data) // the store keeps no reference
+	records[7].Data = pattern(7*7%3000, 7)
+	for range 2 {
+		for _, r := range records {
+			wantRecord(t, s, r.Key, r.Data)
+		}
+	}
+	data, _ := s.Get(t.Context(), key(8))
+	clear(data) // the slice is the caller's
+	wantRecord(t, s, key(8), records[8].Data)
+	mustPut(t, s, key(5), []byte("newer"))
+	wantRecord(t, s, key(5), []byte("newer"))
+	wantRecord(t, s, key(6), records[6].Data)
+	again := []cache.Record{{Key: key(5), Data: []byte("newest")}, {Key: key(6), Data: []byte("newest too")}}
+	if err := cache.PutAll(t.Context(), s, again); err != nil {
+		t.Fatalf("PutAll over records: %v", err)
+	}
+	for _, r := range again {
+		wantRecord(t, s, r.Key, r.Data)
+	}
+	wantRecord(t, s, key(4), records[4].Data)
+}

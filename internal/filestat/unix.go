@@ -15,6 +15,14 @@ func Allocated(info fs.FileInfo) int64 {
 	return info.Size()
 }
 
+// Share is what one of a file's names stands for of what the file takes on the disk, in bytes: all of it for one with one name.
+func Share(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return Allocated(info) / max(1, int64(st.Nlink))
+	}
+	return Allocated(info)
+}
+
 // Shared names the inode of a file that has several names; ok is false for one with one name, and for directories.
 func Shared(info fs.FileInfo) (id Inode, ok bool) {
 	st, isUnix := info.Sys().(*syscall.Stat_t)
