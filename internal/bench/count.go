@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// countAll runs each side once more in every phase, through a proxy that stands where the registry was, and counts what is sent, what is
+// countAll runs stagewright and BuildKit once more in every phase, through a proxy that stands where the registry was, and counts what is sent, what is
 // asked, which files of the context stagewright opens, and how large the processes get that a side starts.
 func (m *measurement) countAll(ctx context.Context) error {
 	behind, err := freeAddress()

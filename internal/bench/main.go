@@ -35,7 +35,7 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.runs, "n", 5, "pairs of runs; with 5 or more, a workload that is held to the limit has the 7 pairs that it needs")
-	flag.IntVar(&o.buildah, "buildah", 2, "runs of Buildah, 0 for none")
+	flag.IntVar(&o.buildah, "buildah", 1, "runs of Buildah, 0 for none")
 	flag.StringVar(&o.only, "only", "", "run only the workloads whose name matches this regular expression")
 	flag.BoolVar(&o.all, "all", false, "run the workloads that the issue's table has not got, too")
 	flag.BoolVar(&o.list, "list", false, "list the workloads and do nothing")

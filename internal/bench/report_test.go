@@ -45,7 +45,7 @@ func TestReports(t *testing.T) {
 		"today; ", "Buildah 1.28.2 (overlay)",
 		"| a Go program in two stages, on the machine's toolchain and a Debian tree | unchanged | 1 | 100 ms |  |  | 20 ms | 0.200 (0.200–0.200) |  | 0.3: met |",
 		"| 100 RUN steps that write one small file each | cold | 1 | 5 s |  |  | 1 s | 0.200 (0.200–0.200) |  | 0.12: **missed** |",
-		"| cold | 60 MiB | 7 MiB | 90 MiB | 104.0 MB | 1.040 | 105.0 MB / 12 B |  |  |",
+		"| cold | 60 MiB | 7 MiB | 90 MiB | 104.0 MB | 1.040 | 105.0 MB / 12 B |  |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

@@ -27,7 +27,7 @@ type bench struct {
 type plan struct {
 	pairs   int // of BuildKit and stagewright
 	buildah int
-	count   bool // each side once more, through a proxy that counts
+	count   bool // stagewright and BuildKit once more, through a proxy that counts
 }
 
 // run measures one workload. What a side cannot do is in its rows; the error is of what all sides need, and comes with the rows so far.
@@ -112,12 +112,12 @@ func (m *measurement) edit() error {
 	return nil
 }
 
-// sides are those that take part in a phase of the i-th round, which counts when i is negative.
+// sides are those that take part in a phase of the i-th round; in the one that counts, which is -1, stagewright and BuildKit.
 func (m *measurement) sides(p phase, i int) (sides []side) {
 	if m.theirs != nil && !m.w.oursOnly && i < m.rounds.pairs {
 		sides = append(sides, m.theirs)
 	}
-	if m.buildah != nil && !m.w.oursOnly && m.w.noBuildah == "" && i < m.rounds.buildah {
+	if m.buildah != nil && !m.w.oursOnly && m.w.noBuildah == "" && i >= 0 && i < m.rounds.buildah {
 		sides = append(sides, m.buildah)
 	}
 	sides = append(sides, m.ours)

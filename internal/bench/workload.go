@@ -60,7 +60,7 @@ type workload struct {
 	opens map[phase]int
 }
 
-// counted tells whether each side runs once more, through a proxy that counts.
+// counted tells whether it can run once more, through a proxy that counts.
 func (w workload) counted() bool { return !w.tar && !w.local }
 
 // rounds is how often a workload runs when n pairs were asked for: the others take part in the first n.
