@@ -36,6 +36,7 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 	if err != nil {
 		return nil, err
 	}
+	sandbox.Prepare(s.opts.Runner)
 	j := &job{step: step, op: op, parent: parent, inputs: inputs, snapshots: snapshots}
 	if j.lowers, err = s.lowers(ctx, d, step.Parent); err != nil {
 		return nil, err

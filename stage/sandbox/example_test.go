@@ -83,3 +83,19 @@ func ExampleCheckPlatform() {
 	// sandbox: cannot run programs for linux/arm64 here: no emulator was given
 	// <nil>
 }
+
+// slow is a Runner that has something to begin with.
+type slow struct{ dry }
+
+func (slow) Prepare() { fmt.Println("on its way") }
+
+func ExamplePrepare() {
+	for _, r := range []sandbox.Runner{dry{}, slow{}} { // the first has nothing to prepare
+		sandbox.Prepare(r)
+		_, _ = r.Run(context.Background(), &sandbox.Spec{Root: sandbox.Root{Lowers: []string{"/var/lib/rootfs"}}, Args: []string{"true"}})
+	}
+	// Output:
+	// true
+	// on its way
+	// true
+}

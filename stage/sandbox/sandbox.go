@@ -46,6 +46,21 @@ func Probe(ctx context.Context, r Runner) error {
 	return nil
 }
 
+// A Preparer is a Runner that can begin with what its first Run has to wait for.
+type Preparer interface {
+	// Prepare returns at once, and what it begins ends soon, whether or not there is a Run. It may be called
+	// often and by several goroutines. What goes wrong is told by the Run.
+	Prepare()
+}
+
+// Prepare tells r that there will be a Run, as soon as its root is made. It does nothing for a Runner
+// that is no [Preparer].
+func Prepare(r Runner) {
+	if p, ok := r.(Preparer); ok {
+		p.Prepare()
+	}
+}
+
 // A LimitChecker is a Runner that can say, before anything runs, whether it can
 // enforce limits.
 type LimitChecker interface {

@@ -29,11 +29,12 @@ var (
 	_ sandbox.Runner = (*Runner)(nil)
 	_ sandbox.Prober = (*Runner)(nil)
 
+	_ sandbox.Preparer        = (*Runner)(nil)
 	_ sandbox.LimitChecker    = (*Runner)(nil)
 	_ sandbox.PlatformChecker = (*Runner)(nil)
 )
 
-// New returns a Runner. It does nothing else: the first Run or Probe prepares what all share.
+// New returns a Runner. It does nothing else: the first Prepare, Run or Probe prepares what all share.
 func New(o Options) *Runner { return &Runner{opts: o} }
 
 // Run implements sandbox.Runner.
@@ -53,6 +54,10 @@ func SubordinateIDs() (sandbox.IDs, error) { return subordinateIDs() }
 // Probe implements sandbox.Prober. It makes everything that a Run makes, for
 // real, and remembers the answer.
 func (r *Runner) Probe(ctx context.Context) error { return r.probe(ctx) }
+
+// Prepare implements sandbox.Preparer: it begins to make the sealed copy of this program, the filter of system
+// calls and the watcher, once a process.
+func (r *Runner) Prepare() { prepare() }
 
 // CheckLimits implements sandbox.LimitChecker. It makes the control groups that a Run
 // would use, and removes them.

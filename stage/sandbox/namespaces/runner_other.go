@@ -23,6 +23,8 @@ func (r *Runner) run(context.Context, *sandbox.Spec) (sandbox.Status, error) {
 	return sandbox.Status{}, unavailable()
 }
 
+func prepare() {}
+
 func (r *Runner) probe(context.Context) error { return unavailable() }
 
 func (r *Runner) checkPlatform(context.Context, platform.Platform, map[string]string) error {

@@ -77,3 +77,19 @@ func emulator(t testing.TB) (arch, path string) {
 	}
 	return arch, path
 }
+
+// A step that has been prepared for is one like any other, and so is a Runner that is prepared for nothing.
+func TestPrepare(t *testing.T) {
+	for range 3 {
+		sandbox.Prepare(namespaces.New(namespaces.Options{}))
+	}
+	r := namespaces.New(namespaces.Options{})
+	if err := r.Probe(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	r.Prepare()
+	spec := &sandbox.Spec{Root: sandbox.Root{Lowers: []string{sandboxtest.Lower(t)}}, Args: []string{sandboxtest.Prober, "exit", "3"}}
+	if st, err := r.Run(t.Context(), spec); err != nil || st.Code != 3 {
+		t.Error(st, err)
+	}
+}
