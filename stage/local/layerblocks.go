@@ -138,10 +138,13 @@ func (p *layerPlan) fromFiles(i int) bool {
 func (p *layerPlan) offer(i int, crc uint32) (compress.Offer, bool) {
 	b, same := p.block(i)
 	if !same {
-		if p.blob == nil || i >= len(p.old) || p.old[i].CRC != crc {
+		if p.blob == nil || i >= len(p.old) {
 			return compress.Offer{}, false
 		}
 		b = p.old[i]
+	}
+	if b.CRC != crc {
+		return compress.Offer{}, false
 	}
 	return compress.Offer{Block: b, Give: p.give(b), Same: same}, true
 }
