@@ -82,3 +82,28 @@ func TestGitHalfFetched(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// A git that is killed leaves the locks that it had taken, and no git that comes later writes past them.
+func TestGitKilledWithLocks(t *testing.T) {
+	s := serveGit(t)
+	s.repo("r", "f v one")
+	w := newWorld(t)
+	mustHash(t, w.git(t, GitTree{Remote: s.url("r"), Ref: "main"}))
+	mirrors, err := filepath.Glob(filepath.Join(w.dir, "mirrors", "*", "HEAD"))
+	if err != nil || len(mirrors) != 1 {
+		t.Fatal(mirrors, err)
+	}
+	commit := s.commit("r", "f v two")
+	for _, name := range []string{"HEAD", "config", "packed-refs", "shallow", keepRef(commit)} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(mirrors[0]), name+".lock"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := w.git(t, GitTree{Remote: s.url("r"), Ref: "main"})
+	if _, err := g.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v := content(t, g, "v"); v != "two" {
+		t.Errorf("it is %q", v)
+	}
+}

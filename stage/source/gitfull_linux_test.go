@@ -11,7 +11,7 @@ import (
 )
 
 // On a disk with room for so many pages git gives up in one place or another, in words of its own: the error says that the disk is full.
-func TestGitDiskFull(t *testing.T) {
+func TestGitFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a small tmpfs needs root")
 	}

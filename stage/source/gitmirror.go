@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +87,7 @@ func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err
 		return nil, fmt.Errorf("%s: %w", m.g, err)
 	}
 	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err == nil {
-		_ = os.Remove(filepath.Join(m.dir, "shallow.lock")) // of a killed process: this one holds the lock
+		m.removeLocks()
 		return unlock, nil
 	}
 	args := []string{"init", "-q", "--bare", "--template="}
@@ -107,6 +108,22 @@ func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err
 		return nil, err
 	}
 	return unlock, nil
+}
+
+// removeLocks removes what a git that was killed has left, with which every other git refuses to write. Nobody else writes to the mirror
+// meanwhile: the caller has the lock. No ref has such a name.
+func (m *gitMirror) removeLocks() {
+	remove := func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && strings.HasSuffix(path, ".lock") {
+			_ = os.Remove(path) // else git says that it is there
+		}
+		return nil
+	}
+	top, _ := os.ReadDir(m.dir)
+	for _, e := range top {
+		_ = remove(filepath.Join(m.dir, e.Name()), e, nil)
+	}
+	_ = filepath.WalkDir(filepath.Join(m.dir, "refs"), remove)
 }
 
 // keepRef is the ref that keeps a commit in the mirror.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stagewright/stagewright/stage/sandbox"
 	"github.com/stagewright/stagewright/stage/sandbox/namespaces"
 	"github.com/stagewright/stagewright/stage/sandbox/sandboxtest"
@@ -178,5 +180,43 @@ func TestProbeIsRemembered(t *testing.T) {
 	}
 	if err := r.Probe(t.Context()); err != nil { // it would fail if it tried
 		t.Error(err)
+	}
+}
+
+// TestFullDiskUnderOverlay: where the kernel has no room for what an overlay needs it mounts it read-only, and no step runs on that.
+func TestFullDiskUnderOverlay(t *testing.T) {
+	probe(t)
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small tmpfs needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755,nr_inodes=40"); err != nil {
+		t.Skipf("no tmpfs can be mounted here: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	for _, name := range []string{"upper", "work"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &sandbox.Spec{
+		Root: sandbox.Root{Lowers: []string{sandboxtest.Lower(t)}, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")},
+		Args: []string{sandboxtest.Prober, "facts"},
+	}
+	if st, err := namespaces.New(namespaces.Options{}).Run(t.Context(), s); err != nil || !st.Success() {
+		t.Fatalf("with room: %+v, %v", st, err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.Root.Work, "work")); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), nil, 0o644); errors.Is(err, syscall.ENOSPC) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := namespaces.New(namespaces.Options{}).Run(t.Context(), s); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("without room: %+v, %v", st, err)
 	}
 }

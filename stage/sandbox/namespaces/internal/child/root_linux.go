@@ -148,7 +148,25 @@ func (b *builder) mountOverlay() *Failure {
 		return fail(StageRoot, "look at the overlay", "/", err)
 	}
 	b.w.root, b.w.dev = b.root, uint64(st.Dev)
+	if err := b.writable(); err != nil {
+		return fail(StageRoot, "mount an overlay that can be written", b.c.Upper, err)
+	}
 	return nil
+}
+
+// writable returns why the overlay is read-only, which the kernel makes it without a word when it cannot make a directory of its own in the
+// work directory, on a full disk for instance. A command that does not look at what it could not write would leave a layer without it.
+func (b *builder) writable() error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(b.root, &st); err != nil || st.Flags&unix.ST_RDONLY == 0 {
+		return err
+	}
+	if b.work >= 0 {
+		if err := unix.Mkdirat(b.work, "work", 0); err != nil && err != unix.EEXIST {
+			return err
+		}
+	}
+	return unix.EROFS
 }
 
 // makeOverlay mounts the overlay on a directory.
