@@ -224,17 +224,19 @@ func snapshotFile(snapshots *snapshot.Store, id tree.Digest, path string) openFu
 // to what is below it, so that reading them later waits for nothing.
 func (s *session) opener(ctx context.Context, d *demand, id int, changes []tree.Change) (tree.Opener, error) {
 	where := make(map[tree.Digest]openFunc)
+	wanted := make(map[tree.Digest]string)
 	for _, c := range changes {
-		if c.Node == nil || c.Node.Kind() != tree.File {
-			continue
+		if c.Node != nil && c.Node.Kind() == tree.File {
+			wanted[c.Node.Content()] = c.Path
 		}
-		digest := c.Node.Content()
-		if where[digest] != nil {
-			continue
-		}
+	}
+	if err := s.locateQuick(ctx, d, id, wanted, where); err != nil {
+		return nil, err
+	}
+	for digest, path := range wanted {
 		open, err := s.locate(ctx, d, id, digest)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Path, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		where[digest] = open
 	}

@@ -2,6 +2,9 @@ package local
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -160,9 +163,12 @@ func (s *session) settleOne(ctx context.Context, d *demand, step *stage.Step) er
 		return context.Cause(ctx)
 	}
 	key := s.recipes[step.ID]
-	known, err := s.recorded(ctx, key)
-	if err != nil {
-		return err
+	known := s.quick.records.has(key)
+	if !known {
+		var err error
+		if known, err = s.recorded(ctx, key); err != nil {
+			return err
+		}
 	}
 	var began time.Time
 	status := stage.Hit
@@ -225,4 +231,66 @@ func (s *session) recorded(ctx context.Context, key cache.Key) (bool, error) {
 	}
 	_, ok, err := importRecord[record](ctx, s, key)
 	return ok, err
+}
+
+// locateQuick finds bytes that quick steps at and below one put where they are, and takes them away from wanted: by one walk
+// along the steps, whatever is wanted. What it leaves is found by locate.
+func (s *session) locateQuick(ctx context.Context, d *demand, id int, wanted map[tree.Digest]string, where map[tree.Digest]openFunc) error {
+	for id = s.below(id); s.isQuick(id) && len(wanted) > 0; id = s.below(s.steps[id].Parent) {
+		o, err := s.settle(ctx, d, id)
+		if err != nil {
+			return err
+		}
+		var below map[tree.Digest]string // wanted of the step that a copy reads
+		for _, c := range o.changes {
+			if c.Node == nil || c.Node.Kind() != tree.File {
+				continue
+			}
+			digest := c.Node.Content()
+			path, ok := wanted[digest]
+			if !ok {
+				continue
+			}
+			if op, ok := s.steps[id].Op.(*stage.CopyOp); ok && len(op.Inline) == 0 && len(s.steps[id].Inputs) > 0 {
+				if below == nil {
+					below = map[tree.Digest]string{}
+				}
+				below[digest] = path
+				continue
+			}
+			open, err := s.locateOwn(ctx, d, id, digest)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if open != nil {
+				where[digest] = open
+				delete(wanted, digest)
+			}
+		}
+		if len(below) == 0 {
+			continue
+		}
+		found := slices.Collect(maps.Keys(below))
+		if err := s.locateQuick(ctx, d, s.steps[id].Inputs[0], below, where); err != nil {
+			return err
+		}
+		for _, digest := range found {
+			if where[digest] != nil {
+				delete(wanted, digest)
+			}
+		}
+	}
+	return nil
+}
+
+// addQuick adds what the cache has of a quick step that this build has done: its record was used then, and of what the record
+// names, changes that are too many to be in it.
+func (u *uses) addQuick(o *quickStep) {
+	const few = 8
+	if len(o.changes) <= few {
+		return
+	}
+	if data := tree.Marshal(o.changes); len(data) > maxInline {
+		u.add(cache.Digest(sha256.Sum256(data)))
+	}
 }

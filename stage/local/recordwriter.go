@@ -20,6 +20,7 @@ const (
 type recordWriter struct {
 	mu      sync.Mutex
 	waiting []quickRecord
+	taken   map[cache.Key]bool
 	ended   bool // after flush: what comes now is written at once
 	err     error
 	busy    chan struct{}
@@ -38,6 +39,10 @@ func (w *recordWriter) add(ctx context.Context, s *session, step *stage.Step, o 
 	if w.err != nil {
 		return w.err
 	}
+	if w.taken == nil {
+		w.taken = map[cache.Key]bool{}
+	}
+	w.taken[s.recipes[step.ID]] = true
 	w.waiting = append(w.waiting, quickRecord{step, o})
 	switch {
 	case w.ended:
@@ -48,6 +53,13 @@ func (w *recordWriter) add(ctx context.Context, s *session, step *stage.Step, o 
 		w.start(ctx, s)
 	}
 	return nil
+}
+
+// has reports whether a record of the key was taken: of another step that asks for the same.
+func (w *recordWriter) has(key cache.Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.taken[key]
 }
 
 // start writes what is waiting. The caller holds mu.

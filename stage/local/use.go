@@ -87,6 +87,12 @@ func (s *session) touch(ctx context.Context, now bool) error {
 			s.baseUses(ctx, u, step, op)
 			continue
 		}
+		if s.isQuick(i) {
+			if o := s.quick.done[i].Load(); o != nil {
+				u.addQuick(o)
+				continue
+			}
+		}
 		if err := s.stepUses(ctx, u, s.recipes[i]); err != nil {
 			return err
 		}

@@ -1,0 +1,231 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
+)
+
+// manySteps is a graph of many small steps: stages of ten, gathered by one, of which the first reads a file of dir.
+func manySteps(dir string, stages int) stage.Stage {
+	all := stage.Scratch()
+	for i := range stages {
+		s := stage.Scratch().Mkdir("/out").Workdir("/out/dir").Symlink("f0", "/out/link")
+		for j := range 5 {
+			s = s.File(fmt.Sprintf("/out/f%d", j), fmt.Sprintf("stage %d, file %d\n", i, j))
+		}
+		if i == 0 {
+			s = s.CopyFrom(stage.Dir(dir), "file", "/out/")
+		}
+		all = all.CopyFrom(s.Remove("/out/f4"), "/out", fmt.Sprintf("/all/%d/", i))
+	}
+	return all.Squash()
+}
+
+func countStatus(r stage.Result) map[stage.Status]int {
+	count := map[stage.Status]int{}
+	for _, step := range r.Report().Steps {
+		count[step.Status]++
+	}
+	return count
+}
+
+func filesBelow(t *testing.T, dir string) (names int, distinct int) {
+	t.Helper()
+	var infos []fs.FileInfo
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		names++
+		for _, other := range infos {
+			if os.SameFile(other, info) {
+				return nil
+			}
+		}
+		infos = append(infos, info)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names, len(infos)
+}
+
+// Many small steps cost few files and no blob but the layer, and an edit does again what stands on it.
+func TestManySmallSteps(t *testing.T) {
+	const stages = 20
+	dir, store := t.TempDir(), t.TempDir()
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	e := executor(t, store, local.Options{})
+	steps := stages*10 + 1
+	first := build(t, e, manySteps(dir, stages), stage.Request{})
+	alike := 3 * (stages - 1) // each stage begins with the same steps
+	if got := countStatus(first); got[stage.Ran] != steps-alike || got[stage.Hit] != alike {
+		t.Errorf("cold: %v, want %d done and %d found in this build", got, steps-alike, alike)
+	}
+	if _, blobs := filesBelow(t, filepath.Join(store, "blobs")); blobs != 1 {
+		t.Errorf("%d blobs, want the layer alone", blobs)
+	}
+	if names, files := filesBelow(t, filepath.Join(store, "records")); names < steps-alike || files > 20+stages {
+		t.Errorf("%d records in %d files", names, files)
+	}
+	if got := countStatus(build(t, executor(t, store, local.Options{}), manySteps(dir, stages), stage.Request{})); got[stage.Hit] != steps || len(got) != 1 {
+		t.Errorf("unchanged: %v, want %d hits", got, steps)
+	}
+	write("second")
+	edited := build(t, executor(t, store, local.Options{}), manySteps(dir, stages), stage.Request{})
+	if got := countStatus(edited); got[stage.Ran] != 2+stages || got[stage.Hit] != steps-2-stages {
+		t.Errorf("edit: %v, want the copy, what is above it in its stage, and %d copies", got, stages)
+	}
+	alone := build(t, executor(t, t.TempDir(), local.Options{}), manySteps(dir, stages), stage.Request{})
+	got, err := edited.Outputs()[0].Image.Digest()
+	want, wantErr := alone.Outputs()[0].Image.Digest()
+	if got != want || err != nil || wantErr != nil {
+		t.Errorf("after an edit %v, %v; in an empty cache %v, %v", got, err, want, wantErr)
+	}
+	files, err := edited.Files(edited.Outputs()[0].Target.Step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"all/0/file": "second", "all/7/f3": "stage 7, file 3\n"} {
+		if data, err := fs.ReadFile(files, name); string(data) != text {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+}
+
+// What the cache has of small steps is what doing each by itself gives, and is explained as a build does it.
+func TestManySmallStepsVerifiedAndExplained(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e := executor(t, t.TempDir(), local.Options{})
+	target := manySteps(dir, 3)
+	build(t, e, target, stage.Request{})
+	v, err := e.Verify(t.Context(), compile(t, target), stage.Request{})
+	if err != nil || v.Steps != 31 || len(v.Mismatches) != 0 || len(v.Missing) != 0 {
+		t.Errorf("%+v, %v; want 31 steps alike", v, err)
+	}
+	target = target.File("/more", "x")
+	list, err := e.Explain(t.Context(), compile(t, target), stage.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range list {
+		if again := strings.Contains(x.Step.Text, "/more"); (x.Status == stage.Hit) == again {
+			t.Errorf("%s: %v (%v)", x.Step.Text, x.Status, x.Cause)
+		}
+	}
+}
+
+// A build that fails keeps what it did, and tells of the step that failed.
+func TestManySmallStepsKeptByAFailure(t *testing.T) {
+	e := executor(t, t.TempDir(), local.Options{})
+	good := stage.Scratch().File("/a", "1").File("/b", "2")
+	bad := good.Remove("/nowhere")
+	_, err := e.Execute(t.Context(), compile(t, bad), stage.Request{})
+	if failed, ok := errors.AsType[*stage.Error](err); !ok || !strings.Contains(failed.Error(), "nowhere") {
+		t.Fatalf("%v, want the failure of the removal", err)
+	}
+	if got := countStatus(build(t, e, good, stage.Request{})); got[stage.Hit] != 2 || len(got) != 1 {
+		t.Errorf("%v, want two hits", got)
+	}
+}
+
+// fullStore takes no more records after some.
+type fullStore struct {
+	cache.Store
+	mu   sync.Mutex
+	left int
+}
+
+var errFull = errors.New("no space left")
+
+func (s *fullStore) Put(ctx context.Context, key cache.Key, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left--; s.left < 0 {
+		return errFull
+	}
+	return s.Store.Put(ctx, key, data)
+}
+
+// A cache that takes no records fails the build, whenever it finds out, and no build waits for ever.
+func TestManySmallStepsInAFullCache(t *testing.T) {
+	for _, left := range []int{0, 100, 900, 1030} {
+		e, err := local.New(local.Options{Store: &fullStore{Store: cache.NewMemory(), left: left}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := stage.Scratch()
+		for i := range 1031 {
+			s = s.File(fmt.Sprint("/", i), "")
+		}
+		if _, err := e.Execute(t.Context(), compile(t, s), stage.Request{}); !errors.Is(err, errFull) {
+			t.Errorf("room for %d: %v, want %v", left, err, errFull)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Builds side by side that share steps agree, and each reports each step once.
+func TestManySmallStepsSideBySide(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e := executor(t, t.TempDir(), local.Options{})
+	g, err := stage.Compile(t.Context(), []stage.Stage{manySteps(dir, 8), manySteps(dir, 9)}, stage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := make([]string, 6)
+	var wg sync.WaitGroup
+	for i := range digests {
+		wg.Go(func() {
+			res, err := e.Execute(t.Context(), g, stage.Request{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Close()
+			for _, out := range res.Outputs() {
+				digest, err := out.Image.Digest()
+				if err != nil {
+					t.Error(err)
+				}
+				digests[i] += digest.String()
+			}
+		})
+	}
+	wg.Wait()
+	for _, d := range digests[1:] {
+		if d != digests[0] {
+			t.Errorf("digests %v", digests)
+		}
+	}
+}
