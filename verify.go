@@ -10,8 +10,9 @@ import (
 )
 
 // Verify does each step of a build again whose result is in the cache, and compares: with
-// another time, host name and order of directories, one step after the other, and with empty
-// cache mounts; see stage.Verify and the method Verify of local.Executor. The cache stays as
+// another time, host name and order of directories, one step after the other, with empty
+// cache mounts, and where the machine's root does it, with processes that are other users on the
+// host; see stage.Verify and the method Verify of local.Executor. The cache stays as
 // it is, and no sink is written to. What differs is no error of Verify:
 // stage.Verification has it, and its method Err names the first step and file.
 func Verify(ctx context.Context, target stage.Stage, o Options) (*stage.Verification, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Verifier is implemented by executors that can do again what their cache has. Use [Verify].
@@ -14,7 +15,8 @@ type Verifier interface {
 // Verify does each step of the graph again whose result the cache has, on top of the cached
 // files of what it stands on, and compares. A step whose files are not the same depends on
 // something that is not in its key: the time, the machine, the order in which a directory is
-// listed, chance. Of these things the executor changes what it can; see there.
+// listed, chance. Of these things the executor changes what it can; [Verification.Varied] and
+// [Verification.Kept] say what that was.
 //
 // The cache stays as it is, and what the request says of bypassing it does not count.
 // Differences are no error: see [Verification.Err]. It fails with ErrUnsupported when the
@@ -38,6 +40,33 @@ type Verification struct {
 	Missing []*Step
 	// Mismatches are all differences: in the order of the graph, and of one step by path.
 	Mismatches []Mismatch
+	// Varied are the conditions that were others than in the build, for every step that can
+	// see them and is not in Kept with them.
+	Varied []Condition
+	// Kept are the conditions that could not be changed for a step, in the order of the graph.
+	Kept []Kept
+}
+
+// Condition is something about the place and the moment in which a step is done that its result
+// should not depend on.
+type Condition string
+
+// The conditions that executors can change. Only the first two matter to steps that run no process.
+const (
+	ConditionTime        Condition = "time"
+	ConditionParallelism Condition = "parallelism"     // what runs beside it
+	ConditionHostname    Condition = "host name"       // of the machine
+	ConditionOrder       Condition = "order"           // in which directories list their names
+	ConditionCacheMounts Condition = "cache mounts"    // what they have in them
+	ConditionHostIDs     Condition = "ids on the host" // that the ids of the step's processes are for the kernel
+)
+
+// Kept is a condition that was the same when a step was done again, so that a dependence on it
+// would not have been found.
+type Kept struct {
+	Step      *Step
+	Condition Condition
+	Err       error // why it could not be changed
 }
 
 // Mismatch is one thing that came out differently when a step was done again.
@@ -88,9 +117,32 @@ func (v *Verification) String() string {
 		text += count(len(v.Missing), "step") + " not in the cache, "
 	}
 	if len(v.Mismatches) == 0 {
-		return text + "no difference"
+		text += "no difference"
+	} else {
+		text += count(len(v.Mismatches), "difference")
 	}
-	return text + count(len(v.Mismatches), "difference")
+	for _, c := range keptConditions(v.Kept) {
+		text += fmt.Sprintf("; with the same %s: %s", c.condition, count(c.steps, "step"))
+	}
+	return text
+}
+
+type keptCondition struct {
+	condition Condition
+	steps     int
+}
+
+// keptConditions counts the steps for which each condition was kept.
+func keptConditions(list []Kept) []keptCondition {
+	var out []keptCondition
+	for _, k := range list {
+		i := slices.IndexFunc(out, func(c keptCondition) bool { return c.condition == k.Condition })
+		if i < 0 {
+			i, out = len(out), append(out, keptCondition{condition: k.Condition})
+		}
+		out[i].steps++
+	}
+	return out
 }
 
 func count(n int, what string) string {

@@ -51,6 +51,11 @@ func (s *session) execute(ctx context.Context, d *demand, step *stage.Step, op *
 	defer j.log.close()
 	for n := 1; ; n++ {
 		o, err := s.attempt(ctx, d, j)
+		if err != nil && ctx.Err() == nil && s.apart.keepIDs(step, err) {
+			j.log.note("it failed with other ids on the host; once more with the same\n")
+			n--
+			continue
+		}
 		if err == nil || n > op.Retry || ctx.Err() != nil {
 			return o, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -23,10 +24,19 @@ var _ stage.Verifier = (*Executor)(nil)
 //   - the order of names in each directory, that of Run steps on Linux
 //   - what runs beside it: steps run one after the other
 //   - the contents of cache mounts, which begin empty
+//   - the ids that a Run step's processes have for the kernel, where this process is the machine's
+//     root and the kernel and filesystems allow it (sandbox.Root.Idmapped): they run in a user
+//     namespace whose root is nobody outside. For themselves they are who they were, and so are the
+//     owners of files, but for those in /proc and /sys.
 //   - pids, inodes, the directories on the host in which all this lies
 //
-// It does not change ids: a step's user is the same, and is root of the machine or of a
-// user namespace as the build is; the kernel; and the network.
+// Verification.Varied and Kept say which it was. The ids on the host stay as they were, and Kept
+// says why, for everything that an ordinary user does again, since there is only one that
+// its files can belong to; for steps on files of ids that a user namespace cannot have; and
+// for a step that fails with other ids, which is then done once more with the same: in a user
+// namespace there are no device nodes to make, no raw sockets and no ports below 1024.
+//
+// It does not change who a step is for itself, the kernel and the network.
 //
 // What comes out stays in temporary directories, which go before Verify returns.
 func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) (v *stage.Verification, err error) {
@@ -45,12 +55,11 @@ func (e *Executor) Verify(ctx context.Context, g *stage.Graph, r stage.Request) 
 	store := &scratch{below: again.opts.Store}
 	again.opts.Store = store
 	defer func() { err = errors.Join(err, store.close()) }()
-	again.apart = &apart{s: again}
+	v = &stage.Verification{Varied: []stage.Condition{stage.ConditionTime, stage.ConditionParallelism}}
+	again.apart = &apart{s: again, elsewhere: &elsewhere{Runner: again.opts.Runner}, verification: v}
 	again.quick = nil
 	defer func() { err = errors.Join(err, again.apart.close()) }()
-	again.opts.Runner = elsewhere{again.opts.Runner}
-
-	v = &stage.Verification{}
+	again.opts.Runner = again.apart.elsewhere
 	for i, step := range s.steps {
 		if base, ok := step.Op.(*stage.BaseOp); !s.needed[i] || !changesFiles(step.Op) || ok && base != nil {
 			continue
@@ -113,6 +122,10 @@ func (s *session) verifyStep(ctx context.Context, v *stage.Verification, step *s
 func (s *session) again(ctx context.Context, d *demand, step *stage.Step, parent *tree.Node, inputs []*tree.Node) (*outcome, error) {
 	switch op := step.Op.(type) {
 	case *stage.RunOp:
+		if err := s.apart.begin(ctx, step, append([]*tree.Node{parent}, inputs...)); err != nil {
+			return nil, err
+		}
+		defer s.apart.end()
 		return s.execute(ctx, d, step, op, parent, inputs)
 	case *stage.FuncOp:
 		return s.call(ctx, d, step, op, parent)
@@ -145,6 +158,11 @@ type apart struct {
 	dir       string          // empty before it is needed
 	snapshots *snapshot.Store // of what Run steps write; nil before it is needed
 	orders    map[tree.Digest]string
+
+	elsewhere    *elsewhere
+	asked        bool  // whether steps can have other ids at all
+	noIDs        error // why not
+	verification *stage.Verification
 }
 
 // open makes the directories.
@@ -156,7 +174,10 @@ func (a *apart) open() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(temp, "again")
+	dir, err := os.MkdirTemp(temp, "again-*") // another one may verify at the same time
+	if err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
 	a.snapshots, err = snapshot.Open(filepath.Join(dir, snapshotsDir), snapshot.Options{UpperDir: shm(), Parallel: a.s.opts.Parallel})
 	if err != nil {
 		return fmt.Errorf("local: %w", err)

@@ -20,8 +20,7 @@ import (
 // lister is a program that writes the names of a directory as the kernel lists them.
 func lister(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	const text = `package main
+	return compiled(t, "lister", `package main
 
 import "os"
 
@@ -35,11 +34,17 @@ func main() {
 		os.Stdout.WriteString(n + "\n")
 	}
 }
-`
+`)
+}
+
+// compiled is a directory with a static program.
+func compiled(t *testing.T, name, text string) string {
+	t.Helper()
+	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-o", "lister", "main.go")
+	cmd := exec.Command("go", "build", "-o", name, "main.go")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GO111MODULE=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Skipf("no program can be compiled: %v\n%s", err, out)

@@ -19,10 +19,14 @@ import (
 // otherHostname is the host name of steps that are done again.
 const otherHostname = "verify-elsewhere"
 
-// elsewhere runs processes as on another machine: under another host name.
-type elsewhere struct{ sandbox.Runner }
+// elsewhere runs processes as on another machine: under another host name, and with otherIDs
+// unless sameIDs.
+type elsewhere struct {
+	sandbox.Runner
+	sameIDs bool
+}
 
-func (e elsewhere) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
+func (e *elsewhere) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
 	other := *spec
 	other.Hostname = otherHostname
 	other.Mounts = slices.Clone(spec.Mounts)
@@ -30,6 +34,9 @@ func (e elsewhere) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status,
 		if m.Type == sandbox.MountFile && m.Target == "/etc/hosts" {
 			other.Mounts[i].Data = bytes.Replace(m.Data, []byte(sandbox.DefaultHostname), []byte(otherHostname), 1)
 		}
+	}
+	if !e.sameIDs {
+		other.Root.IDs, other.Root.Idmapped = otherIDs, true
 	}
 	return e.Runner.Run(ctx, &other)
 }

@@ -99,3 +99,17 @@ func ExamplePrepare() {
 	// on its way
 	// true
 }
+
+// CheckIdmapped implements sandbox.IdmapChecker: on no files, ids are what one says.
+func (dry) CheckIdmapped(context.Context, sandbox.IDs) error { return nil }
+
+// A Runner that cannot tell is taken not to know Root.Idmapped.
+func ExampleCheckIdmapped() {
+	ctx := context.Background()
+	ids := []sandbox.IDRange{{Outside: 1 << 30, Size: 65536}}
+	fmt.Println(sandbox.CheckIdmapped(ctx, dry{}, sandbox.IDs{UIDs: ids, GIDs: ids}))
+	fmt.Println(sandbox.CheckIdmapped(ctx, struct{ sandbox.Runner }{dry{}}, sandbox.IDs{UIDs: ids, GIDs: ids}))
+	// Output:
+	// <nil>
+	// sandbox: cannot run processes here: a struct { sandbox.Runner } does not say that it knows Root.Idmapped
+}

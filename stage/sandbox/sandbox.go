@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/stagewright/stagewright/platform"
@@ -94,6 +95,24 @@ func CheckPlatform(ctx context.Context, r Runner, p platform.Platform, emulators
 		return c.CheckPlatform(ctx, p, emulators)
 	}
 	return nil
+}
+
+// An IdmapChecker is a Runner that knows Root.Idmapped and can say, before anything runs,
+// whether this machine can do it.
+type IdmapChecker interface {
+	// CheckIdmapped returns nil when a Run whose Root has these IDs and is Idmapped can work,
+	// and otherwise an *UnavailableError, an *InvalidSpecError or an error that wraps ctx.Err().
+	// Directories on a filesystem that cannot show other ids may be refused all the same.
+	CheckIdmapped(ctx context.Context, ids IDs) error
+}
+
+// CheckIdmapped asks r whether a Root with these IDs can be Idmapped. For a Runner that cannot
+// tell it returns an *UnavailableError.
+func CheckIdmapped(ctx context.Context, r Runner, ids IDs) error {
+	if c, ok := r.(IdmapChecker); ok {
+		return c.CheckIdmapped(ctx, ids)
+	}
+	return &UnavailableError{Cause: fmt.Sprintf("a %T does not say that it knows Root.Idmapped", r)}
 }
 
 // Status is how a process ended.

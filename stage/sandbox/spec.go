@@ -88,6 +88,14 @@ type Root struct {
 	// value is the Runner's simplest: all ids as they are where the caller is
 	// privileged, else only id 0, which is the caller's own.
 	IDs IDs
+	// Idmapped has the files of the root and of each MountBind keep their ids whatever IDs makes
+	// of them: one that belongs to 5 on the disk belongs to 5 inside, and one that the process
+	// gives to 5 belongs to 5 on the disk, while on the host the process itself is the id that
+	// IDs says. It needs IDs. Upper and Work must be on the mount of the nearest directory above
+	// both, and reached from there without links. A file of an id that IDs does not map can be
+	// neither changed nor given away. What cannot be done here is an *UnavailableError; see
+	// [CheckIdmapped].
+	Idmapped bool
 }
 
 // IDs is a pair of id maps, as user_namespaces(7) has them.

@@ -136,6 +136,9 @@ func (r *Root) validate() error {
 	if (len(r.IDs.UIDs) == 0) != (len(r.IDs.GIDs) == 0) {
 		return invalid("Root.IDs", "needs both UIDs and GIDs, or neither")
 	}
+	if r.Idmapped && r.IDs.IsZero() {
+		return invalid("Root.Idmapped", "needs Root.IDs, which say what the ids are outside")
+	}
 	return nil
 }
 

@@ -37,6 +37,7 @@ func TestValidate(t *testing.T) {
 		"Root.Upper":             func(s *sandbox.Spec) { s.Root.Upper = "up" },
 		"Root.Work":              func(s *sandbox.Spec) { s.Root.Work = "/a\x00b" },
 		"Root.IDs":               func(s *sandbox.Spec) { s.Root.IDs.UIDs = []sandbox.IDRange{{Size: 1}} },
+		"Root.Idmapped":          func(s *sandbox.Spec) { s.Root.Idmapped = true },
 		"Root.IDs.UIDs":          func(s *sandbox.Spec) { s.Root.IDs.UIDs = []sandbox.IDRange{{Inside: 1, Size: 1}} },
 		"Root.IDs.GIDs[1]":       func(s *sandbox.Spec) { s.Root.IDs.UIDs, s.Root.IDs.GIDs = big[:1], big },
 		"Args":                   func(s *sandbox.Spec) { s.Args = []string{""} },

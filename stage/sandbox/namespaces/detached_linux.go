@@ -17,23 +17,43 @@ import (
 // marks as user.overlay.*, as an ordinary user's does, and not as trusted.overlay.*, as the caller's other
 // sandboxes do on the same directories. All calls are of Linux 6.7 or older, which a binfmt_misc of one's own needs anyway.
 func detachedRoot(r *sandbox.Root, initial, volatile bool) (*os.File, error) {
-	lowers, upper, work := r.Lowers, r.Upper, r.Work
-	if len(r.Lowers) == 0 || r.Upper == "" {
-		f, err := scratch(r)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close() // the overlay keeps what it needs
-		in := fmt.Sprintf("/proc/self/fd/%d/", f.Fd())
-		if len(r.Lowers) == 0 {
-			lowers = []string{in + "lower"}
-		}
-		if r.Upper == "" {
-			upper, work = in+"upper", in+"work"
-		}
+	full, memory, err := completed(r)
+	if err != nil {
+		return nil, err
 	}
-	options := []option{{name: "upperdir", dir: upper}, {name: "workdir", dir: work}, {name: "index", value: "off"}, {name: "xino", value: "off"}}
-	for _, l := range lowers {
+	if memory != nil {
+		defer memory.Close() // the overlay keeps what it needs
+	}
+	return mountOverlay(full, initial, volatile)
+}
+
+// completed adds to a root what it lacks, in the directories of a mount in memory; nil when it
+// lacks nothing.
+func completed(r *sandbox.Root) (*sandbox.Root, *os.File, error) {
+	if len(r.Lowers) > 0 && r.Upper != "" {
+		return r, nil, nil
+	}
+	memory, err := scratch(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	full, in := *r, fdPath(memory)
+	if len(r.Lowers) == 0 {
+		full.Lowers = []string{in + "/lower"}
+	}
+	if r.Upper == "" {
+		full.Upper, full.Work = in+"/upper", in+"/work"
+	}
+	return &full, memory, nil
+}
+
+// fdPath is the path of what a descriptor of this process shows.
+func fdPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+// mountOverlay mounts the overlay of a root that lacks nothing.
+func mountOverlay(r *sandbox.Root, initial, volatile bool) (*os.File, error) {
+	options := []option{{name: "upperdir", dir: r.Upper}, {name: "workdir", dir: r.Work}, {name: "index", value: "off"}, {name: "xino", value: "off"}}
+	for _, l := range r.Lowers {
 		options = append(options, option{name: "lowerdir+", dir: l})
 	}
 	if initial {
@@ -44,13 +64,13 @@ func detachedRoot(r *sandbox.Root, initial, volatile bool) (*os.File, error) {
 	if volatile {
 		options = append(options, option{name: "volatile"})
 	}
-	return newMount("overlay", options)
+	return newMount("overlay", 0, options)
 }
 
 // scratch makes directories in memory for what a root lacks. A read-only root's own metadata is
 // that of its upper directory, so it is copied from the topmost lower.
 func scratch(r *sandbox.Root) (_ *os.File, err error) {
-	f, err := newMount("tmpfs", []option{{name: "mode", value: "0755"}})
+	f, err := newMount("tmpfs", 0, []option{{name: "mode", value: "0755"}})
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +103,8 @@ func scratch(r *sandbox.Root) (_ *os.File, err error) {
 // option is one of a mount: a flag, a value, or a directory.
 type option struct{ name, value, dir string }
 
-// newMount makes a mount that is attached nowhere.
-func newMount(fs string, options []option) (*os.File, error) {
+// newMount makes a mount that is attached nowhere, with attributes of fsmount(2).
+func newMount(fs string, attributes int, options []option) (*os.File, error) {
 	failed := func(op string, err error) (*os.File, error) {
 		return nil, &sandbox.UnavailableError{Cause: "the kernel refuses " + fs + " (" + op + ")", Err: err,
 			Fix: "put the cache directory on a local filesystem such as ext4, xfs or tmpfs; or register the emulator for the whole machine"}
@@ -102,7 +122,7 @@ func newMount(fs string, options []option) (*os.File, error) {
 	if err := unix.FsconfigCreate(fd); err != nil {
 		return failed("create", err)
 	}
-	mnt, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, 0)
+	mnt, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return failed("fsmount", err)
 	}

@@ -45,6 +45,17 @@
 // but whiteouts, open no raw sockets and listen on no ports below 1024 of the host's network; as with every other, files
 // may belong to anybody and set-user-ID programs work.
 //
+// # Files that keep their ids
+//
+// With Root.Idmapped a privileged caller's process is root of a user namespace whose ids are others on the
+// host, and sees, makes and gives away files with the ids that they have on the disk: through mounts
+// that show other ids (mount_setattr(2), MOUNT_ATTR_IDMAP), which this process makes and the
+// sandbox attaches. The overlay has the credentials of the namespace's root for what it makes, and
+// the capabilities of the machine's for its marks, so that the directories cannot be told from those that
+// other sandboxes of the caller leave; but a file capability has the form that user namespaces give it,
+// revision 3 with root as its owner. It takes Linux 6.15 and filesystems that can (ext4, xfs, btrfs, tmpfs and more; an
+// overlay or FUSE cannot), and forbids what the user namespace of an emulator does.
+//
 // # Limits
 //
 // Linux only; elsewhere each Run returns a *sandbox.UnavailableError, as it

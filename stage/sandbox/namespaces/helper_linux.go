@@ -94,11 +94,29 @@ func (h *helper) start(sockets []*os.File) error {
 			theirs[fd], h.report = w, r
 		}
 	}
+	if h.origin.id.idmapped {
+		if err := h.handOver(); err != nil {
+			return err
+		}
+	}
 	proc, err := h.origin.execute(append(theirs[:len(theirs):len(theirs)], sockets...))
 	if err != nil {
 		return explainStart(h.origin.machine, &h.origin.id, err)
 	}
 	h.proc = proc
+	return nil
+}
+
+// handOver gives the three streams to id 0 inside, which else could not open them by name
+// (/dev/stdout), and not give them to others.
+func (h *helper) handOver() error {
+	uid, _ := outside(h.origin.id.ids.UIDs, 0)
+	gid, _ := outside(h.origin.id.ids.GIDs, 0)
+	for _, f := range h.streams {
+		if err := f.Chown(uid, gid); err != nil { // both ends are one inode
+			return fmt.Errorf("sandbox: hand over a stream: %w", err)
+		}
+	}
 	return nil
 }
 

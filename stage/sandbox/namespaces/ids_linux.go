@@ -74,16 +74,22 @@ type identity struct {
 	// rootOutside: the user namespace has all ids of this process and is there for the
 	// binfmt_misc that it can have; the root is mounted by this process.
 	rootOutside bool
+	// idmapped: id 0 of this process is none of the user namespace, and files have the ids
+	// inside; see sandbox.Root.Idmapped. rootOutside is true as well.
+	idmapped bool
 }
 
 // same reports whether two are one and the same to a starting process.
 func (id *identity) same(o *identity) bool {
-	return id.userNS == o.userNS && id.setgroups == o.setgroups && id.viaHelpers == o.viaHelpers &&
+	return id.userNS == o.userNS && id.setgroups == o.setgroups && id.viaHelpers == o.viaHelpers && id.idmapped == o.idmapped &&
 		slices.Equal(id.ids.UIDs, o.ids.UIDs) && slices.Equal(id.ids.GIDs, o.ids.GIDs)
 }
 
 // identify chooses the user namespace for root, where one of the step's own is needed or not.
 func identify(m machine, root *sandbox.Root, own bool) identity {
+	if root.Idmapped {
+		return identity{userNS: true, ids: root.IDs, setgroups: true, rootOutside: true, idmapped: true}
+	}
 	if !root.IDs.IsZero() {
 		own := ownIDs()
 		return identity{
@@ -127,12 +133,8 @@ func sameIDs(a, b sandbox.IDs) bool {
 }
 
 func has(ranges []sandbox.IDRange, v uint32) bool {
-	for _, r := range ranges {
-		if v >= r.Inside && uint64(v) < uint64(r.Inside)+uint64(r.Size) {
-			return true
-		}
-	}
-	return false
+	_, ok := outside(ranges, v)
+	return ok
 }
 
 // check refuses a Spec that needs an id which does not exist inside.
@@ -179,6 +181,19 @@ func (id *identity) apply(attr *syscall.SysProcAttr, m machine) {
 	attr.UidMappings = goMap(id.ids.UIDs)
 	attr.GidMappings = goMap(id.ids.GIDs)
 	attr.GidMappingsEnableSetgroups = id.setgroups
+	if id.idmapped {
+		attr.Credential = &syscall.Credential{} // else it would be nobody there
+	}
+}
+
+// outside is what an id inside is in the user namespace of this process.
+func outside(ranges []sandbox.IDRange, v uint32) (int, bool) {
+	for _, r := range ranges {
+		if v >= r.Inside && uint64(v) < uint64(r.Inside)+uint64(r.Size) {
+			return int(r.Outside + (v - r.Inside)), true
+		}
+	}
+	return 0, false
 }
 
 func goMap(ranges []sandbox.IDRange) []syscall.SysProcIDMap {

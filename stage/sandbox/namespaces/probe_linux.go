@@ -18,14 +18,15 @@ func (r *Runner) probe(ctx context.Context) (err error) {
 	if r.probed {
 		return r.probeErr
 	}
-	err = probeOnce(ctx, r.opts.Dir)
+	err = probeOnce(ctx, r.opts.Dir, nil)
 	if ctx.Err() == nil {
 		r.probed, r.probeErr = true, err
 	}
 	return err
 }
 
-func probeOnce(ctx context.Context, dir string) (err error) {
+// probeOnce runs nothing in an empty root, whose files keep their ids where idmapped is not nil.
+func probeOnce(ctx context.Context, dir string, idmapped *sandbox.IDs) (err error) {
 	tmp, err := os.MkdirTemp(dir, "sandbox-probe-")
 	if err != nil {
 		return fmt.Errorf("sandbox: probe: %w", err)
@@ -40,6 +41,9 @@ func probeOnce(ctx context.Context, dir string) (err error) {
 	root := sandbox.Root{Lowers: []string{sub("lower")}}
 	if dir != "" {
 		root.Upper, root.Work = sub("upper"), sub("work")
+	}
+	if idmapped != nil {
+		root.IDs, root.Idmapped = *idmapped, true
 	}
 	_, err = launch(ctx, &sandbox.Spec{Root: root, Args: []string{"probe"}}, nil, true)
 	return err

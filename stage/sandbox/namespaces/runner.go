@@ -32,6 +32,7 @@ var (
 	_ sandbox.Preparer        = (*Runner)(nil)
 	_ sandbox.LimitChecker    = (*Runner)(nil)
 	_ sandbox.PlatformChecker = (*Runner)(nil)
+	_ sandbox.IdmapChecker    = (*Runner)(nil)
 )
 
 // New returns a Runner. It does nothing else: the first Prepare, Run or Probe prepares what all share.
@@ -66,6 +67,11 @@ func (r *Runner) CheckLimits(l sandbox.Limits) error {
 		return err
 	}
 	return checkLimits(&l)
+}
+
+// CheckIdmapped implements sandbox.IdmapChecker. It makes everything that a Run makes, for real.
+func (r *Runner) CheckIdmapped(ctx context.Context, ids sandbox.IDs) error {
+	return r.checkIdmapped(ctx, ids)
 }
 
 // CheckPlatform implements sandbox.PlatformChecker. It runs a program of a few instructions,

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func launch(ctx context.Context, spec *sandbox.Spec, ahead *spares, dryRun bool)
 		spec = &with
 	}
 	id := identify(m, &spec.Root, len(foreign.own) > 0)
-	if err := id.check(spec); err != nil {
+	if err := cmp.Or(id.check(spec), mayIdmap(m, spec)); err != nil {
 		return sandbox.Status{}, err
 	}
 	filter, err := dockerFilter()
@@ -71,8 +72,8 @@ type process struct {
 
 	groups  *groups
 	sockets *sockets
-	root    *os.File // the root as a mount, nil where the child makes it
-	ahead   *spares  // nil for none
+	given   []*os.File // what the child inherits beside the sockets: the root as a mount, where it does not make it
+	ahead   *spares    // nil for none
 
 	helper  *helper
 	ready   bool // the root was complete
@@ -89,33 +90,45 @@ func (p *process) prepare() (err error) {
 	if p.sockets, err = openSockets(p.spec.Mounts, p.config); err != nil {
 		return errors.Join(err, p.groups.remove())
 	}
-	if p.id.rootOutside {
-		p.root, err = detachedRoot(&p.spec.Root, p.machine.initial, p.spec.Features&sandbox.FeatureVolatile == 0)
-		if err != nil {
-			p.sockets.close()
-			return errors.Join(err, p.groups.remove())
+	switch volatile := p.spec.Features&sandbox.FeatureVolatile == 0; {
+	case p.id.idmapped:
+		err = p.giveIdmapped(volatile)
+	case p.id.rootOutside:
+		var root *os.File
+		if root, err = detachedRoot(&p.spec.Root, p.machine.initial, volatile); err == nil {
+			p.config.RootFD = p.give(root)
 		}
-		p.config.RootFD = child.FirstSocketFD + p.config.Inherited
-		p.config.Inherited++
+	}
+	if err != nil {
+		p.sockets.close()
+		p.closeGiven()
+		return errors.Join(err, p.groups.remove())
 	}
 	return nil
 }
 
+// give has the child inherit a file, which is closed with the process, and returns its descriptor there.
+func (p *process) give(f *os.File) int {
+	p.given = append(p.given, f)
+	p.config.Inherited++
+	return child.FirstSocketFD + p.config.Inherited - 1
+}
+
+func (p *process) closeGiven() {
+	for _, f := range p.given {
+		_ = f.Close()
+	}
+}
+
 // descriptors are what the child inherits from child.FirstSocketFD on.
 func (p *process) descriptors() []*os.File {
-	list := p.sockets.descriptors()
-	if p.root != nil {
-		list = append(list[:len(list):len(list)], p.root)
-	}
-	return list
+	return slices.Concat(p.sockets.descriptors(), p.given)
 }
 
 // run has a helper become the command and waits until it and all that it started have ended.
 func (p *process) run(ctx context.Context) (sandbox.Status, error) {
 	defer p.sockets.close()
-	if p.root != nil {
-		defer p.root.Close()
-	}
+	defer p.closeGiven()
 	origin := originOf(p.machine, p.id, p.spec)
 	var err error
 	if p.ahead != nil {
@@ -180,7 +193,7 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 		}
 	}
 	if p.ready {
-		if p.ahead != nil && p.root == nil && !p.config.DryRun { // one that is given its root cannot be started ahead
+		if p.ahead != nil && len(p.given) == 0 && !p.config.DryRun { // one that is given its root cannot be started ahead
 			p.ahead.prepare(&p.helper.origin)
 		}
 		if err := p.groups.close(); err != nil {

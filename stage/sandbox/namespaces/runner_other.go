@@ -31,6 +31,8 @@ func (r *Runner) checkPlatform(context.Context, platform.Platform, map[string]st
 	return unavailable()
 }
 
+func (r *Runner) checkIdmapped(context.Context, sandbox.IDs) error { return unavailable() }
+
 func subordinateIDs() (sandbox.IDs, error) { return sandbox.IDs{}, unavailable() }
 
 func checkLimits(*sandbox.Limits) error { return unavailable() }

@@ -28,6 +28,8 @@ import (
 type Options struct {
 	// IDs is the Root.IDs of every Spec.
 	IDs sandbox.IDs
+	// Idmapped is the Root.Idmapped of every Spec.
+	Idmapped bool
 	// Features is the Features of every Spec.
 	Features sandbox.Features
 	// NoKernelPolicy leaves out what only a Runner on the host's own kernel
@@ -89,6 +91,7 @@ type configured struct {
 func (r *configured) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
 	s := *spec
 	s.Platform, s.Emulators = r.o.Platform, r.o.Emulators
+	s.Root.Idmapped = r.o.Idmapped
 	return r.Runner.Run(ctx, &s)
 }
 

@@ -50,6 +50,9 @@ func buildRoot(c *Config) ([]Created, *Failure) {
 
 // openHost opens all that is needed of the host before anything hides it.
 func (b *builder) openHost() *Failure {
+	if b.c.Given {
+		return b.takeGiven()
+	}
 	dir := func(path string) (int, error) { return unix.Open(path, openPath|unix.O_DIRECTORY, 0) }
 	for _, l := range b.c.Lowers {
 		fd, err := dir(l)
@@ -76,12 +79,8 @@ func (b *builder) openHost() *Failure {
 		}
 		b.sources = append(b.sources, fd)
 	}
-	for i := range b.c.Emulators {
-		fd, err := unix.Open(b.c.Emulators[i].Path, openPath, 0)
-		if err != nil {
-			return fail(StageEmulator, "open", b.c.Emulators[i].Path, err)
-		}
-		b.emulators = append(b.emulators, fd)
+	if f := b.openEmulators(); f != nil {
+		return f
 	}
 	if b.c.BindNodes {
 		for _, n := range deviceNodes {
@@ -98,17 +97,64 @@ func (b *builder) openHost() *Failure {
 	return nil
 }
 
-// mountScratch mounts a tmpfs over a directory of the recipe, which from now on
-// is used by descriptor only.
+// takeGiven is openHost for what the parent has opened.
+func (b *builder) takeGiven() *Failure {
+	if b.c.UpperFD != 0 {
+		b.upper = b.c.UpperFD
+	}
+	for i := range b.c.Mounts {
+		fd := -1
+		if b.c.Mounts[i].Kind == Bind {
+			fd = b.c.Mounts[i].FD
+		}
+		b.sources = append(b.sources, fd)
+	}
+	if b.c.SysFD == 0 {
+		var err error
+		if b.sys, err = unix.Open("/sys", openPath|unix.O_DIRECTORY, 0); err != nil && !b.c.FreshSysfs {
+			return fail(StageSys, "open", "/sys", err)
+		}
+	}
+	return b.openEmulators()
+}
+
+func (b *builder) openEmulators() *Failure {
+	for i := range b.c.Emulators {
+		fd, err := unix.Open(b.c.Emulators[i].Path, openPath, 0)
+		if err != nil {
+			return fail(StageEmulator, "open", b.c.Emulators[i].Path, err)
+		}
+		b.emulators = append(b.emulators, fd)
+	}
+	return nil
+}
+
+// everywhere is a directory that everybody can reach on every machine that has /proc, and
+// that nothing here looks into.
+const everywhere = "/proc/fs"
+
+// scratchPlace is a directory to mount the scratch on: one of the recipe, which from now on
+// is used by descriptor only, or one of the host's.
+func (b *builder) scratchPlace() (at int, path string, err error) {
+	switch {
+	case b.c.Given:
+		at, err = unix.Open(everywhere, openPath|unix.O_DIRECTORY, 0)
+		return at, everywhere, err
+	case b.upper >= 0:
+		return b.upper, b.c.Upper, nil
+	}
+	return b.lowers[0], b.c.Lowers[0], nil
+}
+
+// mountScratch mounts a tmpfs.
 func (b *builder) mountScratch() *Failure {
-	at, path := b.upper, b.c.Upper
-	if at < 0 {
-		at, path = b.lowers[0], b.c.Lowers[0]
+	at, path, err := b.scratchPlace()
+	if err != nil {
+		return fail(StageRoot, "open", path, err)
 	}
 	if err := unix.Mount("tmpfs", name(at), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return fail(StageRoot, "mount a tmpfs", path, err)
 	}
-	var err error
 	if b.scratch, err = unix.Open(path, openPath|unix.O_DIRECTORY, 0); err != nil {
 		return fail(StageRoot, "open the tmpfs", path, err)
 	}
@@ -133,8 +179,7 @@ func (b *builder) mountOverlay() *Failure {
 	}
 	b.w.upper = b.upper
 	if b.c.RootFD != 0 {
-		const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
-		if err := unix.MoveMount(b.c.RootFD, "", at, "", flags); err != nil {
+		if err := attach(b.c.RootFD, at); err != nil {
 			return fail(StageRoot, "attach the root", b.c.Upper, err)
 		}
 	} else if f := b.makeOverlay(at, sub); f != nil {
@@ -167,6 +212,11 @@ func (b *builder) writable() error {
 		}
 	}
 	return unix.EROFS
+}
+
+// attach puts a mount that is attached nowhere on what a descriptor shows.
+func attach(mount, at int) error {
+	return unix.MoveMount(mount, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 }
 
 // makeOverlay mounts the overlay on a directory.
@@ -273,13 +323,16 @@ func (b *builder) mountOne(i int, m *Mount) *Failure {
 		return mountFailure(i, "find or make the mount point", m.Target, err)
 	}
 	defer p.close()
-	if m.Kind == Tmpfs {
+	switch {
+	case m.Kind == Tmpfs:
 		opts := fmt.Sprintf("mode=%#o,uid=%d,gid=%d", m.Mode, m.UID, m.GID)
 		if m.Size > 0 {
 			opts += fmt.Sprintf(",size=%d", m.Size)
 		}
 		err = unix.Mount("tmpfs", name(p.fd), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, opts)
-	} else {
+	case m.Kind == Bind && b.c.Given:
+		err = attach(source, p.fd)
+	default:
 		err = unix.Mount(name(source), name(p.fd), "", unix.MS_BIND|unix.MS_REC, "")
 	}
 	if err != nil {

@@ -120,7 +120,12 @@ func (b *builder) mountDev() *Failure {
 		return fail(StageMount, "find or make the mount point", "/dev", err)
 	}
 	defer p.close()
-	if err := unix.Mount("tmpfs", name(p.fd), "tmpfs", unix.MS_NOSUID|unix.MS_STRICTATIME, "mode=755,size=65536k"); err != nil {
+	if b.c.Given {
+		err = attach(b.c.DevFD, p.fd)
+	} else {
+		err = unix.Mount("tmpfs", name(p.fd), "tmpfs", unix.MS_NOSUID|unix.MS_STRICTATIME, "mode=755,size=65536k")
+	}
+	if err != nil {
 		return fail(StageDev, "mount a tmpfs", "/dev", err)
 	}
 	dev, err := p.top()
@@ -129,6 +134,9 @@ func (b *builder) mountDev() *Failure {
 	}
 	defer unix.Close(dev)
 	for i, n := range deviceNodes {
+		if b.c.Given {
+			break // they are there
+		}
 		if err := b.deviceNode(dev, i); err != nil {
 			return fail(StageDev, "make the device", "/dev/"+n.name, err)
 		}
@@ -155,6 +163,24 @@ func (b *builder) mountDev() *Failure {
 				continue // a kernel without POSIX message queues
 			}
 			return fail(StageDev, "mount "+m.fs, "/dev/"+m.name, err)
+		}
+	}
+	return nil
+}
+
+// MakeDeviceNodes makes the nodes that every container has, of an owner, in a directory that has
+// none of them. It takes the privilege of the machine's root.
+func MakeDeviceNodes(dir, uid, gid int) error {
+	for _, n := range deviceNodes {
+		const mode = 0o666
+		if err := unix.Mknodat(dir, n.name, unix.S_IFCHR|mode, int(unix.Mkdev(n.major, n.minor))); err != nil {
+			return err
+		}
+		if err := unix.Fchownat(dir, n.name, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if err := unix.Fchmodat(dir, n.name, mode, 0); err != nil { // whatever the umask is
+			return err
 		}
 	}
 	return nil
@@ -201,12 +227,15 @@ func (b *builder) mountSys() *Failure {
 	}
 	defer p.close()
 	masked, fresh := maskedSys, b.c.FreshSysfs
-	if fresh {
+	given := b.c.SysFD != 0
+	if given {
+		err = attach(b.c.SysFD, p.fd)
+	} else if fresh {
 		err = unix.Mount("sysfs", name(p.fd), "sysfs", guarded|unix.MS_RDONLY, "")
 		// As with proc, a container that hides parts of its own gives no new one.
 		fresh = err != unix.EPERM
 	}
-	if !fresh {
+	if !fresh && !given {
 		// Without a network namespace of its own a user namespace may not mount
 		// sysfs, and may bind the host's only with all that is mounted below.
 		err = unix.Mount(name(b.sys), name(p.fd), "", unix.MS_BIND|unix.MS_REC, "")

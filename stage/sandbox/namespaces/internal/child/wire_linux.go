@@ -20,7 +20,7 @@ const (
 	// ReportFD is a pipe that takes Reports.
 	ReportFD = 4
 	// FirstSocketFD and those after it are unbound sockets, one for each Mount of
-	// kind Socket, and then the root, if it is mounted already.
+	// kind Socket, and then what is mounted already: the root and what Config.Given says.
 	FirstSocketFD = 5
 	firstFree     = 5
 )
@@ -59,6 +59,11 @@ type Config struct {
 	// RootFD is the root as a mount that is attached nowhere, or 0: Lowers, Upper and Work
 	// then only say what it was made of.
 	RootFD int
+	// Given says that the host's files may be out of reach of this user namespace, so that all that
+	// is needed of them comes with the descriptors: RootFD, the Sources of the Mounts, the
+	// upper directory (0 for none), a tmpfs with device nodes for /dev, and a sysfs (0 for one of its own).
+	Given                 bool
+	UpperFD, DevFD, SysFD int
 	// Emulators run programs of other machines in this user namespace, which must be new.
 	Emulators []Emulator
 	// Await has the child wait, when it is ready, for one byte on ConfigFD: until
@@ -102,7 +107,7 @@ type Mount struct {
 	Size           int64
 	Mode, UID, GID uint32
 	Data           []byte
-	FD             int // of a Socket
+	FD             int // of a Socket, and of a Bind whose Source is Given
 }
 
 // Report is what a child says: first one when the root is ready, then nothing
