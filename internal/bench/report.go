@@ -221,7 +221,7 @@ func (r *row) ratio(side string) string {
 
 // layers is the ratio of the sizes of the layers.
 func (r *row) layers() string {
-	if r.Layers[nameBuildKit] == 0 {
+	if r.Layers[nameBuildKit] == 0 || r.Layers[nameOurs] == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.3f", float64(r.Layers[nameOurs])/float64(r.Layers[nameBuildKit]))
