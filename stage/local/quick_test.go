@@ -154,20 +154,20 @@ func TestManySmallStepsKeptByAFailure(t *testing.T) {
 	}
 }
 
-// fullStore takes no more records after some.
-type fullStore struct {
+// roomStore takes no more records after some.
+type roomStore struct {
 	cache.Store
 	mu   sync.Mutex
 	left int
 }
 
-var errFull = errors.New("no space left")
+var errNoRoom = errors.New("no space left")
 
-func (s *fullStore) Put(ctx context.Context, key cache.Key, data []byte) error {
+func (s *roomStore) Put(ctx context.Context, key cache.Key, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left--; s.left < 0 {
-		return errFull
+		return errNoRoom
 	}
 	return s.Store.Put(ctx, key, data)
 }
@@ -175,7 +175,7 @@ func (s *fullStore) Put(ctx context.Context, key cache.Key, data []byte) error {
 // A cache that takes no records fails the build, whenever it finds out, and no build waits for ever.
 func TestManySmallStepsInAFullCache(t *testing.T) {
 	for _, left := range []int{0, 100, 900, 1030} {
-		e, err := local.New(local.Options{Store: &fullStore{Store: cache.NewMemory(), left: left}})
+		e, err := local.New(local.Options{Store: &roomStore{Store: cache.NewMemory(), left: left}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,8 +183,8 @@ func TestManySmallStepsInAFullCache(t *testing.T) {
 		for i := range 1031 {
 			s = s.File(fmt.Sprint("/", i), "")
 		}
-		if _, err := e.Execute(t.Context(), compile(t, s), stage.Request{}); !errors.Is(err, errFull) {
-			t.Errorf("room for %d: %v, want %v", left, err, errFull)
+		if _, err := e.Execute(t.Context(), compile(t, s), stage.Request{}); !errors.Is(err, errNoRoom) {
+			t.Errorf("room for %d: %v, want %v", left, err, errNoRoom)
 		}
 		if err := e.Close(); err != nil {
 			t.Error(err)
