@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log"
@@ -195,4 +197,22 @@ func ExampleIsContainerConfig() {
 	chart := types.MediaType("application/vnd.cncf.helm.config.v1+json")
 	fmt.Println(image.IsContainerConfig(types.OCIConfigJSON), image.IsContainerConfig(chart))
 	// Output: true false
+}
+
+// A cache hashes what it keeps, and compares the digest itself.
+func ExampleOpenUnhashed() {
+	digest, size, _ := v1.SHA256(strings.NewReader("content"))
+	layer := image.NewLayer(image.LayerInfo{Digest: digest, DiffID: digest, Size: size, OpenContext: func(context.Context) (io.ReadCloser, error) {
+		return image.Verify(io.NopCloser(strings.NewReader("c0ntent")), digest, size)
+	}})
+	rc, err := image.OpenUnhashed(context.Background(), layer)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer rc.Close()
+	kept := sha256.New()
+	_, err = io.Copy(kept, rc)
+	fmt.Println(err, hex.EncodeToString(kept.Sum(nil)) == digest.Hex)
+	// Output: <nil> false
 }

@@ -145,7 +145,7 @@ func (s *session) layerPack(ctx context.Context, d *demand, step *stage.Step, l 
 			if err != nil {
 				return nil, err
 			}
-			index, err := indexTar(l.layer, compressed, bufio.NewWriterSize(to, 1<<20))
+			index, err := indexTar(l.layer, compressed, nil, bufio.NewWriterSize(to, 1<<20))
 			if err != nil {
 				return nil, err
 			}

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/decompress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -84,7 +85,9 @@ func (s *session) readLayer(ctx context.Context, step *stage.Step, layer v1.Laye
 	if err != nil {
 		return nil, err
 	}
-	rc, err := layer.Compressed()
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	rc, err := image.OpenUnhashed(reading, layer) // the cache hashes what it keeps
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +97,16 @@ func (s *session) readLayer(ctx context.Context, step *stage.Step, layer v1.Laye
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	defer w.Discard()
-	compressed := io.TeeReader(&progressReader{s: s, step: step, what: digest.String(), r: rc, total: size, ctx: ctx}, w)
-	plain, err := s.readTar(layer, compressed, keep)
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(io.Discard, compressed) // what stands behind the end of the compressed stream
-	if err == nil {
-		_, err = w.Commit(ctx, want)
+	progress := &progressReader{s: s, step: step, what: digest.String(), r: rc, total: size, ctx: reading}
+	plain, err := s.readTar(layer, io.TeeReader(progress, w), stop, keep)
+	if err == nil || progress.done == size {
+		_, kept := w.Commit(ctx, want)
+		if corrupt, ok := errors.AsType[*cache.CorruptError](kept); ok {
+			// That these are other bytes says more than what is wrong with them.
+			err = &image.ContentError{Want: digest, Got: v1.Hash{Algorithm: digest.Algorithm, Hex: corrupt.Got.Hex()}, WantSize: size, GotSize: size}
+		} else if err == nil {
+			err = kept
+		}
 	}
 	if err != nil {
 		plain.close()
@@ -118,12 +123,8 @@ func (s *session) readStored(ctx context.Context, layer v1.Layer, digest cache.D
 		return nil
 	}
 	defer compressed.Close()
-	plain, err := s.readTar(layer, compressed, keep)
-	if err == nil {
-		_, err = io.Copy(io.Discard, compressed) // its end says whether it is whole
-	}
+	plain, err := s.readTar(layer, compressed, nil, keep)
 	if err != nil {
-		plain.close()
 		return nil
 	}
 	return plain
@@ -161,12 +162,12 @@ func (s *session) unpackTar(ctx context.Context, step *stage.Step, layer v1.Laye
 		return nil, err
 	}
 	defer compressed.Close()
-	return s.readTar(layer, compressed, true)
+	return s.readTar(layer, compressed, nil, true)
 }
 
-// readTar indexes a compressed tar, which must have the layer's diff ID. With keep its
-// bytes go to a temporary file, which ends with the process whatever happens.
-func (s *session) readTar(layer v1.Layer, compressed io.Reader, keep bool) (*plainTar, error) {
+// readTar is indexTar; with keep the tar's bytes go to a temporary file, which ends with the process whatever
+// happens.
+func (s *session) readTar(layer v1.Layer, compressed io.Reader, stop func(), keep bool) (*plainTar, error) {
 	p := &plainTar{}
 	var w *bufio.Writer
 	if keep {
@@ -181,32 +182,55 @@ func (s *session) readTar(layer v1.Layer, compressed io.Reader, keep bool) (*pla
 		w = bufio.NewWriterSize(p.file, 1<<20)
 	}
 	var err error
-	if p.index, err = indexTar(layer, compressed, w); err != nil {
+	if p.index, err = indexTar(layer, compressed, stop, w); err != nil {
 		p.close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// indexTar indexes a compressed tar and writes what it decompresses to to w, unless w is nil.
-func indexTar(layer v1.Layer, compressed io.Reader, w *bufio.Writer) (*layertar.Index, error) {
-	plain, err := plainLayer(layer, compressed)
+// indexTar indexes a compressed tar, which must have the layer's diff ID, and writes what it decompresses to to w,
+// unless w is nil. It reads compressed to its end, behind the compressed stream too, where readers say whether it was
+// whole. Reading, decompressing and indexing happen at once; stop, unless it is nil, makes a Read of compressed
+// return when the rest is not wanted.
+func indexTar(layer v1.Layer, compressed io.Reader, stop func(), w *bufio.Writer) (index *layertar.Index, err error) {
+	from := readAhead(compressed)
+	defer from.Close()
+	defer func() {
+		if err != nil && stop != nil {
+			stop()
+		}
+	}()
+	plain, err := plainLayer(layer, from)
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
-	var from io.Reader = plain
-	if w != nil {
-		from = io.TeeReader(plain, w)
-	}
-	index, err := layertar.Read(from, layertar.Limits{})
-	if err != nil {
+	if index, err = indexAhead(plain, stop, w); err != nil {
 		return nil, err
 	}
-	if err := checkDiffID(layer, index.DiffID); err != nil || w == nil {
-		return index, err
+	if err := checkDiffID(layer, index.DiffID); err != nil {
+		return nil, err
 	}
-	return index, w.Flush()
+	_, err = io.Copy(io.Discard, from)
+	return index, err
+}
+
+// indexAhead indexes a tar, which another goroutine makes and writes to w.
+func indexAhead(plain io.Reader, stop func(), w *bufio.Writer) (*layertar.Index, error) {
+	if w != nil {
+		plain = io.TeeReader(plain, w)
+	}
+	from := readAhead(plain)
+	defer from.Close()
+	index, err := layertar.Read(from, layertar.Limits{})
+	if err == nil && w != nil {
+		err = w.Flush() // the tar was read to its end, so nobody else writes any more
+	}
+	if err != nil && stop != nil {
+		stop()
+	}
+	return index, err
 }
 
 // plainLayer decompresses a layer. One whose digest is its diff ID is stored as the tar that it

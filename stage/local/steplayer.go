@@ -74,12 +74,7 @@ func (s *session) unpackStep(ctx context.Context, d *demand, l *layerRecord) (*p
 		return nil, err
 	}
 	defer compressed.Close()
-	plain, err := s.readTar(s.layerImage(l), compressed, true)
-	if err == nil {
-		if _, err = io.Copy(io.Discard, compressed); err != nil { // only at its end is it known whose bytes these are
-			plain.close()
-		}
-	}
+	plain, err := s.readTar(s.layerImage(l), compressed, nil, true)
 	return plain, s.damaged(ctx, l, err)
 }
 
