@@ -11,17 +11,17 @@ import (
 	"github.com/stagewright/stagewright/stage/local"
 )
 
-// fullStore takes no records while it is full.
-type fullStore struct {
+// refusingStore takes no records while it is full.
+type refusingStore struct {
 	*cache.Memory
 	full atomic.Bool
 }
 
-var errFull = errors.New("the cache is full")
+var errRefused = errors.New("the cache is full")
 
-func (s *fullStore) Put(ctx context.Context, key cache.Key, data []byte) error {
+func (s *refusingStore) Put(ctx context.Context, key cache.Key, data []byte) error {
 	if s.full.Load() {
-		return errFull
+		return errRefused
 	}
 	return s.Memory.Put(ctx, key, data)
 }
@@ -30,7 +30,7 @@ func (s *fullStore) Put(ctx context.Context, key cache.Key, data []byte) error {
 // step it is; and nobody waits for it afterwards.
 func TestUnwrittenRecord(t *testing.T) {
 	base := shell(t)
-	store := &fullStore{Memory: cache.NewMemory()}
+	store := &refusingStore{Memory: cache.NewMemory()}
 	e, err := local.New(local.Options{Store: store})
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestUnwrittenRecord(t *testing.T) {
 	store.full.Store(true)
 	res, err := e.Execute(t.Context(), compile(t, s), stage.Request{})
 	var at *stage.Error
-	if !errors.Is(err, errFull) || !errors.As(err, &at) || at.Pos.Line == 0 || at.Stage != "shell" {
+	if !errors.Is(err, errRefused) || !errors.As(err, &at) || at.Pos.Line == 0 || at.Stage != "shell" {
 		t.Errorf("got %v, %v", res, err)
 	}
 	store.full.Store(false)
