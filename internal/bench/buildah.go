@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // buildah is Debian's Buildah, each time in new processes: `buildah bud --layers` with chroot isolation, then `buildah push`.
@@ -53,10 +55,18 @@ func (b *buildah) args(args ...string) []string {
 	return append([]string{"--root", filepath.Join(b.dir, "root"), "--runroot", filepath.Join(b.dir, "run"), "--storage-driver", b.driver}, args...)
 }
 
-// reset removes the storage. The overlay driver leaves a mount of the storage on itself where a process was ended.
-func (b *buildah) reset(ctx context.Context) error {
+// reset removes the storage, and what an ended process has left mounted in it.
+func (b *buildah) reset(context.Context) error {
 	root := filepath.Join(b.dir, "root")
-	_ = exec.CommandContext(ctx, "umount", filepath.Join(root, "overlay")).Run()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], root+"/") {
+			_ = unix.Unmount(f[1], unix.MNT_DETACH) // one below another that is gone already
+		}
+	}
 	return errors.Join(os.RemoveAll(root), os.RemoveAll(filepath.Join(b.dir, "run")))
 }
 
