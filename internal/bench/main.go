@@ -207,6 +207,11 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if b.theirs, err = newBuildKit(ctx, own("buildkit")); err != nil {
 		return nil, err
 	}
-	b.registry, b.close = b.theirs.daemon.Registry(), b.theirs.daemon.Stop
+	b.registry, b.close = b.theirs.daemon.Registry(), func() {
+		b.theirs.daemon.Stop()
+		if b.buildah != nil {
+			_ = b.buildah.reset(ctx) // its mounts would outlive the directory
+		}
+	}
 	return b, nil
 }
