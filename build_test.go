@@ -122,7 +122,7 @@ func TestBaseImages(t *testing.T) {
 
 // shell returns a stage with /bin/sh and core commands. The test is skipped where no sandbox
 // works.
-func shell(t *testing.T) stage.Stage {
+func shell(t testing.TB) stage.Stage {
 	t.Helper()
 	if err := sandbox.Probe(t.Context(), namespaces.New(namespaces.Options{})); err != nil {
 		t.Skipf("no sandbox on this machine: %v", err)

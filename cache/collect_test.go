@@ -1,6 +1,8 @@
 package cache_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -137,5 +139,64 @@ func TestCollectLease(t *testing.T) {
 	}
 	if len(c.Removed) != 3 || !c.Lease.IsZero() {
 		t.Errorf("after the lease: removed %v, want records 1, 3 and 5", c.Removed)
+	}
+}
+
+// The state of records is another one after each change of one of them, and only then.
+func TestTouchRecordsTellsTheirState(t *testing.T) {
+	dir := t.TempDir()
+	s := openDisk(t, dir)
+	list := []cache.Key{testKey(1), testKey(2), testKey(3)}
+	state := func() cache.Digest {
+		t.Helper()
+		d, err := s.TouchRecords(t.Context(), list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	put := func(k cache.Key, data string) {
+		t.Helper()
+		if err := s.Put(t.Context(), k, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[cache.Digest]string{}
+	for _, c := range []struct {
+		what string
+		do   func()
+	}{
+		{"empty", func() {}},
+		{"one", func() { put(list[0], "1") }},
+		{"two", func() { put(list[2], "1") }},
+		{"longer", func() { put(list[2], "22") }},
+		{"put later", func() {
+			put(list[2], "33")
+			later := time.Now().Add(time.Second)
+			if err := os.Chtimes(recordFile(dir, list[2]), time.Time{}, later); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"removed", func() {
+			if _, err := s.Collect(t.Context(), cache.Policy{All: true}); err != nil {
+				t.Fatal(err)
+			}
+			put(list[0], "333")
+		}},
+	} {
+		c.do()
+		got := state()
+		if state() != got {
+			t.Errorf("%s: a look at it changes it", c.what)
+		}
+		if before, ok := seen[got]; ok {
+			t.Errorf("%s: the state is that of %s", c.what, before)
+		}
+		seen[got] = c.what
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.TouchRecords(ctx, list); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
 	}
 }

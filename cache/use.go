@@ -34,19 +34,39 @@ func Touch(ctx context.Context, s Store, keys []Key, blobs []Digest) error {
 
 // Touch implements [Toucher].
 func (d *Disk) Touch(ctx context.Context, keys []Key, blobs []Digest) error {
+	names := make([]string, 0, len(keys)+len(blobs))
 	for _, k := range keys {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		d.Used(d.recordPath(k))
+		names = append(names, d.recordPath(k))
 	}
 	for _, g := range blobs {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		d.Used(d.blobPath(g))
+		names = append(names, d.blobPath(g))
 	}
+	_ = inParallel(names, func(name string) error {
+		d.Used(name)
+		return ctx.Err()
+	})
 	return ctx.Err()
+}
+
+// TouchRecords is Touch of records, and tells their state: a digest that is another one once any of them was put, put
+// again or removed. So who remembers the state, taken before he reads the records, with what he read need not read them again to know that it holds.
+// Of two Puts of as many bytes within the resolution of the clock of the file system, some milliseconds, the second may go unseen.
+// The error is the context's.
+func (d *Disk) TouchRecords(ctx context.Context, keys []Key) (state Digest, err error) {
+	b := NewKey("state of records", 1)
+	for _, k := range keys {
+		if err := ctx.Err(); err != nil {
+			return state, err
+		}
+		name := d.recordPath(k)
+		info, err := os.Lstat(name)
+		if err != nil || !d.use(name, info) {
+			b.Key("none", k)
+			continue
+		}
+		b.Key("record", k).Int("put", info.ModTime().UnixNano()).Int("size", info.Size())
+	}
+	return Digest(b.Sum()), ctx.Err()
 }
 
 // Used implements [Keeper].

@@ -34,6 +34,9 @@ func Layers(context.Context, string, func(Layer) error) error { return nil }
 // Sweep does nothing: elsewhere there is nothing.
 func Sweep(string) {}
 
+// Use does nothing: elsewhere there are no layers.
+func Use(context.Context, string, time.Time, []tree.Digest) {}
+
 // Find returns an error: elsewhere there are no layers.
 func Find(string, tree.Digest) (Layer, error) { return Layer{}, ErrNotFound }
 

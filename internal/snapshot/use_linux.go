@@ -53,6 +53,35 @@ func (s *Store) use(id tree.Digest) (fileID, bool) {
 	return e.id(), stamp(s.layers.fd, name, now) != unix.ENOENT
 }
 
+// Use marks layers of the store in dir as used, those of this identity, unless they have been since a time: as a look at each of them in the open store
+// does, for who does not want their files. What is not there, or cannot be marked, is left out.
+func Use(ctx context.Context, dir string, since time.Time, ids []tree.Digest) {
+	base := filepath.Join(dir, form())
+	layers, err := openRoot(filepath.Join(base, layersDir))
+	if err != nil {
+		return
+	}
+	defer layers.close()
+	gate, err := holdGate(base, unix.LOCK_SH)
+	if err != nil {
+		return
+	}
+	defer gate.Close()
+	now := time.Now()
+	if now.Before(since) { // the clock was set back
+		now = since
+	}
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return
+		}
+		name := layerName(id) + "/" + manifestFile
+		if e, err := statAt(layers.fd, name); err == nil && e.atime < since.UnixNano() {
+			_ = stamp(layers.fd, name, now)
+		}
+	}
+}
+
 // stamp sets the access time of a file alone.
 func stamp(at int, name string, t time.Time) error {
 	ts := unix.NsecToTimespec(t.UnixNano())

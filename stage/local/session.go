@@ -64,6 +64,8 @@ type session struct {
 
 	exports atomic.Int64 // how many have begun
 
+	marking sync.WaitGroup // see touch
+
 	closing sync.Mutex
 	lease   io.Closer // nil after close
 	plains  []*plainTar
@@ -259,6 +261,7 @@ func unique(list []int) []int {
 }
 
 func (s *session) close() error {
+	s.marking.Wait() // under the lease
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	s.mu.Lock()

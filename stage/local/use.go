@@ -3,10 +3,12 @@ package local
 import (
 	"context"
 	"encoding/hex"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -56,8 +58,7 @@ type touchRecord struct {
 // touch marks what the steps of the build have in the cache as used, whether the build looked at
 // them or not: else those below the last layer of an image that is built daily would be the
 // oldest of all. Once that was done, the same build does no more for a while than to see that it
-// was, unless now is set. It reads the records of the steps and nothing else; what cannot be read
-// or marked is left out.
+// was, unless now is set. What cannot be read or marked is left out.
 func (s *session) touch(ctx context.Context, now bool) error {
 	store := front(s.opts.Store)
 	if _, ok := store.(cache.Toucher); !ok || s.planning {
@@ -73,153 +74,99 @@ func (s *session) touch(ctx context.Context, now bool) error {
 			return nil
 		}
 	}
-	u := &uses{}
-	histories, _ := s.historyPlaces()
-	for _, name := range slices.Compact(histories) {
-		u.keys = append(u.keys, name.key())
-	}
-	for i, step := range s.steps {
-		if !s.needed[i] || !changesFiles(step.Op) {
-			continue
-		}
-		if op, ok := step.Op.(*stage.BaseOp); ok {
-			u.keys = append(u.keys, s.recipes[i])
-			s.baseUses(ctx, u, step, op)
-			continue
-		}
-		if s.isQuick(i) {
-			if o := s.quick.done[i].Load(); o != nil {
-				u.addQuick(o)
-				continue
-			}
-		}
-		if err := s.stepUses(ctx, u, s.recipes[i]); err != nil {
-			return err
-		}
-	}
-	for _, t := range s.graph.Targets() {
-		if !s.needed[t.Step] {
-			continue
-		}
-		if err := s.layerUses(ctx, u, t.Step); err != nil {
-			return err
-		}
-	}
-	if err := cache.Touch(ctx, store, u.keys, u.blobs); err != nil {
+	list := cache.NewKey("uses", usesVersion).Key("of", key).Sum()
+	u, known, err := s.knownUses(ctx, store, list)
+	if err != nil {
 		return err
 	}
-	if len(u.snapshots) > 0 {
-		if _, snapshots, err := s.dirs(); err == nil {
-			for _, id := range u.snapshots {
-				snapshots.Has(tree.Digest(id))
-			}
+	mark := func() error {
+		if err := s.markUses(ctx, store, u); err != nil {
+			return err
+		}
+		return save(ctx, s, key, touchRecord{s.started.Unix()})
+	}
+	if known && !now {
+		s.marking.Go(func() { _ = mark() }) // beside what becomes of the result
+		return nil
+	}
+	if !known {
+		if u, err = s.readUses(ctx, store, list); err != nil {
+			return err
 		}
 	}
-	return save(ctx, s, key, touchRecord{s.started.Unix()})
+	return mark()
 }
 
 // touchKey names what the steps of a build have in the cache.
 func (s *session) touchKey() cache.Key {
-	b := cache.NewKey("touched", 1).String("compressor", s.opts.compressor().Name())
+	b := cache.NewKey("touched", 2).String("compressor", s.opts.compressor().Name()).Bool("force", s.opts.Compression.Force)
 	for i, recipe := range s.recipes {
-		if s.needed[i] {
-			b.Key("step", recipe)
+		if !s.needed[i] {
+			continue
+		}
+		b.Key("step", recipe)
+		if op, ok := s.steps[i].Op.(*stage.LayerOp); ok {
+			b.Int("since", int64(op.Since))
 		}
 	}
 	return b.Sum()
 }
 
-// uses is what a build has in the cache.
-type uses struct {
-	keys      []cache.Key
-	blobs     []cache.Digest
-	snapshots []cache.Digest
+// recordToucher is a store that can tell that records are as they were. See cache.Disk.TouchRecords.
+type recordToucher interface {
+	TouchRecords(ctx context.Context, keys []cache.Key) (state cache.Digest, err error)
 }
 
-func (u *uses) add(blobs ...cache.Digest) {
-	for _, b := range blobs {
-		if !b.IsZero() {
-			u.blobs = append(u.blobs, b)
+// knownUses marks the records that tell what the build uses, and loads what an earlier build of the same steps has read out of them, if
+// they are still the same.
+func (s *session) knownUses(ctx context.Context, store cache.Store, list cache.Key) (u *uses, ok bool, err error) {
+	disk, tells := store.(recordToucher)
+	if !tells {
+		return nil, false, nil
+	}
+	if u, ok = loadUses(ctx, store, list); !ok {
+		return nil, false, ctx.Err()
+	}
+	state, err := disk.TouchRecords(ctx, u.sources)
+	return u, err == nil && state == u.state, err
+}
+
+// readUses reads what the build uses out of the records of its steps, and marks these.
+func (s *session) readUses(ctx context.Context, store cache.Store, list cache.Key) (*uses, error) {
+	u := &uses{}
+	read := s.usedRecords(ctx, u)
+	disk, tells := store.(recordToucher)
+	if tells {
+		var err error
+		if u.state, err = disk.TouchRecords(ctx, u.sources); err != nil { // before they are read
+			return nil, err
 		}
 	}
+	for _, r := range read {
+		if err := r(); err != nil {
+			return nil, err
+		}
+	}
+	if tells {
+		_ = s.opts.Store.Put(ctx, list, u.encode()) // without it they are read again
+	}
+	return u, nil
 }
 
-// stepUses adds what the record of a step names.
-func (s *session) stepUses(ctx context.Context, u *uses, key cache.Key) error {
-	rec, ok, err := loadFrom[record](ctx, front(s.opts.Store), key)
-	if err != nil || !ok {
+// markUses marks what there is beside the records that tell of it.
+func (s *session) markUses(ctx context.Context, store cache.Store, u *uses) error {
+	keys := u.keys
+	histories, _ := s.historyPlaces()
+	for _, name := range slices.Compact(histories) {
+		keys = append(keys, name.key())
+	}
+	if err := cache.Touch(ctx, store, keys, u.blobs); err != nil {
 		return err
 	}
-	u.add(rec.Pack)
-	if rec.Inline == nil {
-		u.add(rec.Changes)
-	}
-	if rec.Layer != nil {
-		u.add(rec.Layer.Digest)
-	}
-	if rec.Output != nil {
-		u.add(rec.Output.Stdout, rec.Output.Stderr)
-	}
-	if !rec.Snapshot.IsZero() {
-		u.snapshots = append(u.snapshots, rec.Snapshot)
-	}
-	if !rec.Content.IsZero() {
-		u.keys = append(u.keys, rec.Content)
-	}
-	return nil
-}
-
-// baseUses adds the layers of a base image: their bytes, their indexes, and the packs and directories that
-// were made of them. What the image is must be known already: nobody is asked for it.
-func (s *session) baseUses(ctx context.Context, u *uses, step *stage.Step, op *stage.BaseOp) {
-	if op.Ref == "" {
-		return
-	}
-	img, err := s.baseImage(ctx, step, op)
-	if err != nil {
-		return
-	}
-	layers, err := img.Layers()
-	if err != nil {
-		return
-	}
-	chains, err := baseChains(layers)
-	if err != nil {
-		return
-	}
-	for i, chain := range chains {
-		if rec, ok, err := loadFrom[baseRecord](ctx, front(s.opts.Store), chain); ok && err == nil {
-			u.add(rec.Changes)
-		}
-		hash, digest, err := layerDigest(layers[i])
-		if err != nil {
-			continue
-		}
-		u.add(digest)
-		if s.opts.Compression.Force {
-			if rec, ok, err := loadFrom[layerRecord](ctx, front(s.opts.Store), s.recompressedKey(hash)); ok && err == nil {
-				u.add(rec.Digest)
-			}
-		}
-		u.snapshots = append(u.snapshots, cache.Digest(chain))
-		if rec, ok, err := loadFrom[packRecord](ctx, front(s.opts.Store), packKey(digest)); ok && err == nil {
-			u.add(rec.Pack)
+	if len(u.snapshots) > 0 {
+		if dir, err := s.privateDir(); err == nil {
+			snapshot.Use(ctx, filepath.Join(dir, snapshotsDir), s.since(), u.snapshots)
 		}
 	}
-}
-
-// layerUses adds the layers of a target's image.
-func (s *session) layerUses(ctx context.Context, u *uses, id int) error {
-	chain, _ := s.chain(id)
-	rec, ok, err := loadFrom[imageRecord](ctx, front(s.opts.Store), s.imageKey(id, s.units(chain)))
-	if err != nil || !ok {
-		return err
-	}
-	for _, l := range rec.Layers {
-		if l != nil {
-			u.add(l.Digest)
-		}
-	}
-	u.keys = append(u.keys, rec.Keys...)
-	return nil
+	return ctx.Err()
 }
