@@ -22,6 +22,8 @@ type DiskOptions struct {
 	// syncing; a power cut may leave records whose blobs are missing or
 	// damaged, and reading those blobs then says so.
 	NoSync bool
+	// Existing opens only a store that is there: where there is none, nothing is made, and the error wraps [ErrNoCache].
+	Existing bool
 }
 
 // Disk is a [Store] in a directory, shared by any number of processes of one
@@ -70,7 +72,7 @@ var (
 // A directory that it creates is for its owner alone. Opening an existing store
 // writes nothing and scans nothing.
 //
-// Errors: [*ForeignError] when dir holds something else, into which nothing is
+// Errors: [ErrNoCache] with DiskOptions.Existing; [*ForeignError] when dir holds something else, into which nothing is
 // then written; [*VersionError] when another version of this library made it;
 // [*DiskError] when it cannot be read or made, or when everybody may write to it.
 func OpenDisk(dir string, o DiskOptions) (*Disk, error) {
@@ -80,6 +82,8 @@ func OpenDisk(dir string, o DiskOptions) (*Disk, error) {
 	}
 	switch err := checkVersion(abs); {
 	case err == nil:
+	case errors.Is(err, fs.ErrNotExist) && o.Existing:
+		return nil, &DiskError{Op: "open", Dir: abs, Err: ErrNoCache}
 	case errors.Is(err, fs.ErrNotExist):
 		if err := initDisk(abs); err != nil {
 			return nil, err
@@ -168,7 +172,12 @@ func (d *Disk) moveIn(temp string, info fs.FileInfo, target string, kind Kind, i
 	if !d.replaces(target) {
 		d.created(kind, line{used, filestat.Allocated(info), id})
 	}
-	return moveInto(temp, target)
+	if err := moveInto(temp, target); err != nil {
+		return err
+	}
+	// Since the first stamp somebody may have found, or put, under a younger lease what has been replaced now.
+	_ = stamp(target, d.useTime())
+	return nil
 }
 
 // stampNew gives a finished temporary file its first stamp, unless it was made just now.

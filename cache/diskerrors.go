@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// ErrNoCache says that there is no cache in a directory, or no directory. See DiskOptions.Existing.
+var ErrNoCache = errors.New("there is no cache; a build makes one")
+
 // DiskError says that the directory of a [Disk] could not be read or written.
 type DiskError struct {
 	// Op is what was being done: "open", "get", "put" and so on.

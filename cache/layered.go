@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/stagewright/stagewright/internal/absent"
 )
 
 // Layered is a [Store] in front of others: memory before a disk before a
@@ -44,10 +46,31 @@ var (
 )
 
 // NewLayered returns front with the stores behind it, the nearest first.
-// Closing them is left to the caller.
+// Closing them is left to the caller. When one of them is nil, every use of the store fails with an error that says so.
 func NewLayered(front Store, behind ...Store) *Layered {
+	if i := absent.Index(append([]Store{front}, behind...)); i >= 0 {
+		front, behind = nilStore{i}, nil
+	}
 	return &Layered{front: front, behind: append([]Store(nil), behind...), flights: map[Digest]chan struct{}{}}
 }
+
+// nilStore is in the place of a Layered's stores when one of them is nil.
+type nilStore struct {
+	place int // among the arguments of NewLayered
+}
+
+func (s nilStore) err(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("cache: argument %d of NewLayered is nil", s.place+1)
+}
+
+func (s nilStore) Get(ctx context.Context, _ Key) ([]byte, error)   { return nil, s.err(ctx) }
+func (s nilStore) Put(ctx context.Context, _ Key, _ []byte) error   { return s.err(ctx) }
+func (s nilStore) Open(ctx context.Context, _ Digest) (Blob, error) { return nil, s.err(ctx) }
+func (s nilStore) Create(ctx context.Context) (Writer, error)       { return nil, s.err(ctx) }
+func (s nilStore) Lease(ctx context.Context) (io.Closer, error)     { return nil, s.err(ctx) }
 
 // Front returns the store that is written to.
 func (l *Layered) Front() Store { return l.front }
