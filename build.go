@@ -15,6 +15,7 @@ import (
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/registry"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
@@ -255,9 +256,9 @@ func (b *builder) evaluate(ctx context.Context, g *stage.Graph, o Options, befor
 }
 
 // Plan tells for each step of a build whether it would run or is in the cache.
-// Nothing runs, and no sink is written to.
+// Nothing runs, and no sink is written to. A CacheDir that is not there is not made, and is as an empty one.
 func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedStep, error) {
-	g, b, err := compile(ctx, target, &o)
+	g, b, err := look(ctx, target, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -267,9 +268,9 @@ func Plan(ctx context.Context, target stage.Stage, o Options) ([]stage.PlannedSt
 
 // Explain tells for each step of a build whether it would run, and why: the first thing that
 // differs from the nearest step of an earlier build, such as a variable or a file. Nothing runs,
-// no sink is written to, and the cache stays as it is. See stage.Explain.
+// no sink is written to, and the cache stays as it is: one that is not there is not made, and is as an empty one. See stage.Explain.
 func Explain(ctx context.Context, target stage.Stage, o Options) ([]stage.Explanation, error) {
-	g, b, err := compile(ctx, target, &o)
+	g, b, err := look(ctx, target, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -277,9 +278,27 @@ func Explain(ctx context.Context, target stage.Stage, o Options) ([]stage.Explan
 	return list, errors.Join(err, b.close())
 }
 
+// checkNil finds what is given and has nothing in it: a nil pointer that became an interface, where nil itself would have meant the default.
+func (o Options) checkNil() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		given any
+	}{
+		{"Context", o.Context}, {"Store", o.Store}, {"Resolver", o.Resolver}, {"Images", o.Images}, {"Runner", o.Runner}, {"Executor", o.Executor},
+		{"Registry.Transport", o.Registry.Transport}, {"Registry.Documents", o.Registry.Documents},
+	} {
+		if f.given != nil && absent.Is(f.given) {
+			errs = append(errs, fmt.Errorf("stagewright: Options.%s is a %T that is nil; give a value, or leave the field nil for the default", f.name, f.given))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // builder is the wiring of one build: what was made for it, to be closed with it.
 type builder struct {
 	executor stage.Executor
+	look     bool // a cache that is not there is not made, and is as an empty one
 	client   *registry.Client
 	failed   []stage.PlatformFailure // platforms of a partial build that did not compile
 	closers  []func() error
@@ -310,13 +329,21 @@ func (b *builder) request(o Options) stage.Request {
 
 // compile makes the graph and what evaluates it. It fills in what the options leave open.
 func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, *builder, error) {
+	return (&builder{executor: o.Executor}).begin(ctx, target, o)
+}
+
+// look is compile for who only looks at the cache.
+func look(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, *builder, error) {
+	return (&builder{executor: o.Executor, look: true}).begin(ctx, target, o)
+}
+
+func (b *builder) begin(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, *builder, error) {
 	if err := o.Platforms.Check(); err != nil {
 		return nil, nil, fmt.Errorf("stagewright: Options.Platforms: %w", err)
 	}
-	if err := errors.Join(o.checkPull(), checkSinks(o.Sinks), o.checkCaches()); err != nil {
+	if err := errors.Join(o.checkNil(), o.checkPull(), checkSinks(o.Sinks), o.checkCaches()); err != nil {
 		return nil, nil, err
 	}
-	b := &builder{executor: o.Executor}
 	g, err := b.compile(ctx, target, o)
 	if err == nil {
 		err = o.checkKeep(ctx)
@@ -333,7 +360,11 @@ func compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph,
 // compile makes the graph. It fills in where base images come from.
 func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (*stage.Graph, error) {
 	if b.executor == nil {
-		if err := b.openStore(o); err != nil {
+		err := b.openStore(o, b.look)
+		if b.look && errors.Is(err, cache.ErrNoCache) {
+			o.Store, err = cache.NewMemory(), nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -368,8 +399,8 @@ func (b *builder) compile(ctx context.Context, target stage.Stage, o *Options) (
 	return g, err
 }
 
-// openStore opens the cache on disk, unless there is a store already.
-func (b *builder) openStore(o *Options) error {
+// openStore opens the cache on disk, unless there is a store already. With existing one that is not there is not made.
+func (b *builder) openStore(o *Options, existing bool) error {
 	if o.Store != nil {
 		return nil
 	}
@@ -381,7 +412,7 @@ func (b *builder) openStore(o *Options) error {
 		}
 		dir = filepath.Join(home, "stagewright")
 	}
-	disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	disk, err := cache.OpenDisk(dir, cache.DiskOptions{Existing: existing})
 	if err != nil {
 		return err
 	}

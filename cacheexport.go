@@ -9,6 +9,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/stage"
 	"github.com/stagewright/stagewright/stage/local"
 )
@@ -20,7 +21,8 @@ type CacheExport struct {
 	Store cache.Store
 	// Mode is how much: local.CacheMin, which is zero, or local.CacheMax.
 	Mode local.CacheMode
-	// Mounts are ids of cache mounts whose contents are exported; local.AllMounts stands for all.
+	// Mounts are ids of cache mounts whose contents are exported; local.AllMounts stands for all. An id that neither the build nor
+	// the cache has is an error; see local.ExportOptions.
 	Mounts []string
 	// IgnoreError has the build go on when the export fails; SinkFinished and Result.CacheExports tell why. Without it the
 	// build fails, after its image went to the sinks.
@@ -39,7 +41,7 @@ func (r *Result) CacheExports() []CacheDelivery { return slices.Clone(r.exports)
 // ExportCache exports what the cache knows of the build. The result is as good afterwards, whatever the error is.
 // Exporting needs the default executor; of others the error wraps stage.ErrUnsupported.
 func (r *Result) ExportCache(ctx context.Context, to CacheExport) (image.Delivery, error) {
-	if to.Store == nil {
+	if absent.Is(to.Store) {
 		return image.Delivery{}, errors.New("stagewright: CacheExport.Store is nil")
 	}
 	return local.ExportCache(ctx, r.Result, to.Store, local.ExportOptions{Mode: to.Mode, Mounts: to.Mounts})
@@ -47,11 +49,11 @@ func (r *Result) ExportCache(ctx context.Context, to CacheExport) (image.Deliver
 
 // checkCaches finds what is wrong with caches before anything is built.
 func (o Options) checkCaches() error {
-	if slices.Contains(o.CacheFrom, nil) {
-		return fmt.Errorf("stagewright: Options.CacheFrom[%d] is nil", slices.Index(o.CacheFrom, nil))
+	if i := absent.Index(o.CacheFrom); i >= 0 {
+		return fmt.Errorf("stagewright: Options.CacheFrom[%d] is nil", i)
 	}
 	for i, to := range o.CacheTo {
-		if to.Store == nil {
+		if absent.Is(to.Store) {
 			return fmt.Errorf("stagewright: Options.CacheTo[%d].Store is nil", i)
 		}
 		if err := (local.ExportOptions{Mode: to.Mode}).Validate(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -94,7 +95,7 @@ func ofSink(i int, name string, err error) error {
 func checkSinks(sinks []image.Sink) error {
 	owners := map[string]int{}
 	for i, sink := range sinks {
-		if sink == nil {
+		if absent.Is(sink) {
 			return fmt.Errorf("stagewright: Options.Sinks[%d] is nil", i)
 		}
 		if c, ok := sink.(image.Checker); ok {

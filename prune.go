@@ -11,11 +11,11 @@ import (
 )
 
 // Usage tells what the cache takes on the disk, by kind: the one that Build uses with the same
-// Options, of which CacheDir and Store count. Builds may go on meanwhile. The error wraps
+// Options, of which CacheDir and Store count. Builds may go on meanwhile. A CacheDir that is not there is not made: the error wraps cache.ErrNoCache. The error wraps
 // stage.ErrUnsupported for a Store that is not on disk, such as cache.NewMemory.
 func Usage(ctx context.Context, o Options) (usage *cache.Usage, err error) {
 	b := &builder{}
-	if err := b.openStore(&o); err != nil {
+	if err := b.openStore(&o, true); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
@@ -25,11 +25,11 @@ func Usage(ctx context.Context, o Options) (usage *cache.Usage, err error) {
 // Prune removes from the cache what the policy asks for, the longest unused first: from the one that Build uses with the
 // same Options, of which CacheDir and Store count. What a build under way uses, in any process,
 // stays, and so does what an open Result has used. What was removed is made again by the next build that needs it: it
-// costs time, and the images are the same. Errors are those of cache.Disk.Collect; the error wraps
+// costs time, and the images are the same. Errors are those of cache.Disk.Collect; a CacheDir that is not there is not made, and the error wraps cache.ErrNoCache; it wraps
 // stage.ErrUnsupported for a Store that is not on disk.
 func Prune(ctx context.Context, o Options, p cache.Policy) (done *cache.Collection, err error) {
 	b := &builder{}
-	if err := b.openStore(&o); err != nil {
+	if err := b.openStore(&o, true); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()

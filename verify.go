@@ -16,7 +16,7 @@ import (
 // it is, and no sink is written to. What differs is no error of Verify:
 // stage.Verification has it, and its method Err names the first step and file.
 func Verify(ctx context.Context, target stage.Stage, o Options) (*stage.Verification, error) {
-	g, b, err := compile(ctx, target, &o)
+	g, b, err := look(ctx, target, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -30,10 +30,10 @@ func Verify(ctx context.Context, target stage.Stage, o Options) (*stage.Verifica
 // VerifyCache reads everything in the cache that Build uses with the same Options, of which
 // CacheDir and Store count, and compares it with what it should be: it finds what has gone wrong on
 // the disk where no build has looked yet. What is damaged is removed, and is made again by the next
-// build that needs it. The error wraps stage.ErrUnsupported for a Store that is not on disk.
+// build that needs it. A CacheDir that is not there is not made: the error wraps cache.ErrNoCache. The error wraps stage.ErrUnsupported for a Store that is not on disk.
 func VerifyCache(ctx context.Context, o Options) (found *cache.Scrubbing, err error) {
 	b := &builder{}
-	if err := b.openStore(&o); err != nil {
+	if err := b.openStore(&o, true); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()

@@ -105,6 +105,9 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 	if len(targets) == 0 {
 		return nil, errors.New("stage: nothing to compile: no target")
 	}
+	if err := checkOptions(o.Run); err != nil {
+		return nil, fmt.Errorf("stage: Options.Run: %w", err)
+	}
 	c.collectNames(targets)
 	c.resolveBases()
 	for _, target := range targets {

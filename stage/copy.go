@@ -67,6 +67,9 @@ func newCopy(op *CopyOp, opts []CopyOption) Op {
 	if fsys, ok := op.From.(FSSource); ok && fsys.FS == nil {
 		return &badOp{"COPY", errors.New("stage.FS(nil): no file system"), ""}
 	}
+	if err := checkOptions(opts); err != nil {
+		return &badOp{"COPY", err, leaveAway}
+	}
 	for _, o := range opts {
 		o.ApplyCopy(op)
 	}

@@ -5,6 +5,9 @@ package stage
 // are made. The content is taken as it is: nothing in it is expanded.
 func (s Stage) File(path, content string, opts ...FileOption) Stage {
 	f := fileOptions{mode: 0o644}.with(opts)
+	if f.err != nil {
+		return s.then(here(), &badOp{"FILE", f.err, leaveAway})
+	}
 	return s.then(here(), &FileOp{Path: path, Content: []byte(content), Mode: f.mode, Owner: f.owner})
 }
 
@@ -12,6 +15,9 @@ func (s Stage) File(path, content string, opts ...FileOption) Stage {
 // above it. A directory that is there stays as it is.
 func (s Stage) Mkdir(path string, opts ...FileOption) Stage {
 	f := fileOptions{mode: 0o755}.with(opts)
+	if f.err != nil {
+		return s.then(here(), &badOp{"MKDIR", f.err, leaveAway})
+	}
 	return s.then(here(), &MkdirOp{Path: path, Mode: f.mode, Owner: f.owner})
 }
 
@@ -24,6 +30,9 @@ func (s Stage) Symlink(target, path string) Stage {
 // Remove removes a file, or a directory with all below it. Nothing being there
 // is an error unless MayBeAbsent is given.
 func (s Stage) Remove(path string, opts ...RemoveOption) Stage {
+	if err := checkOptions(opts); err != nil {
+		return s.then(here(), &badOp{"REMOVE", err, leaveAway})
+	}
 	op := &RemoveOp{Path: path}
 	for _, o := range opts {
 		o(op)
@@ -43,9 +52,13 @@ type FileOption func(*fileOptions)
 type fileOptions struct {
 	mode  uint32
 	owner string
+	err   error
 }
 
 func (f fileOptions) with(opts []FileOption) fileOptions {
+	if f.err = checkOptions(opts); f.err != nil {
+		return f
+	}
 	for _, o := range opts {
 		o(&f)
 	}

@@ -1,7 +1,9 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -30,6 +32,9 @@ func (s Stage) Script(text string, opts ...RunOption) Stage {
 }
 
 func (s Stage) newRun(op *RunOp, opts []RunOption) Op {
+	if err := checkOptions(opts); err != nil {
+		return &badOp{"RUN", err, leaveAway}
+	}
 	for _, o := range opts {
 		o.ApplyRun(op)
 	}
@@ -156,6 +161,9 @@ func SecretEnv(id, name string, opts ...MountOption) RunOption {
 }
 
 func mount(m Mount, opts []MountOption) RunOption {
+	if err := checkOptions(opts); err != nil {
+		return badOption{fmt.Errorf("%s mount %s: %w", m.Type, cmp.Or(m.Target, m.ID), err)}
+	}
 	for _, o := range opts {
 		o(&m)
 	}

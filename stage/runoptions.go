@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -74,6 +75,9 @@ func ScriptPath(path string) RunOption { return RunFunc(func(op *RunOp) { op.Scr
 // network, limits. A step's own options come after them. Stages built from this one have
 // their own.
 func (s Stage) RunDefaults(opts ...RunOption) Stage {
+	if err := checkOptions(opts); err != nil {
+		return s.then(here(), &badOp{"RUN", fmt.Errorf("RunDefaults: %w", err), leaveAway})
+	}
 	return s.then(here(), &RunDefaultsOp{slices.Clone(opts)})
 }
 

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,6 +94,9 @@ func Named(name string) Stage {
 var errZeroStage = errors.New("a zero Stage was used: begin with stage.From or stage.Scratch")
 
 func begin(r *root, opts []FromOption) Stage {
+	if err := checkOptions(opts); err != nil {
+		r.err, opts = cmp.Or(r.err, err), nil
+	}
 	for _, o := range opts {
 		o(r)
 	}

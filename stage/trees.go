@@ -52,6 +52,9 @@ func (s Stage) Func(name, version string, do func(ctx context.Context, in fs.FS,
 	if name == "" || do == nil {
 		return s.then(at, &badOp{"FUNC", errors.New("a function step without a name or a function"), ""})
 	}
+	if err := checkOptions(opts); err != nil {
+		return s.then(at, &badOp{"FUNC", err, leaveAway})
+	}
 	op := &FuncOp{Name: name, Version: version, Do: do}
 	for _, o := range opts {
 		o(&op.Cache)

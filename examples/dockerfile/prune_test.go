@@ -76,6 +76,9 @@ func TestPruneAndDu(t *testing.T) {
 
 func TestPruneFlags(t *testing.T) {
 	c := project(t, pruneProject)
+	if _, _, err := c.run(t, "DIR"); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ args, want string }{
 		{"prune", "what should go?"},
 		{"prune --dry-run", "what should go?"},
@@ -110,5 +113,18 @@ func TestPruneFlags(t *testing.T) {
 		if _, log, err := c.cacheCommand(t, name, "--help"); !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(log, "usage: dockerfile "+name) {
 			t.Errorf("%s --help: %v\n%s", name, err, log)
 		}
+	}
+}
+
+// TestNoCache: a directory that was mistyped is told, and not made.
+func TestNoCache(t *testing.T) {
+	c := &command{cache: filepath.Join(t.TempDir(), "mistyped")}
+	for _, name := range []string{"du", "prune --all --force", "verify"} {
+		if _, _, err := c.cacheCommand(t, strings.Fields(name)...); err == nil || !strings.Contains(err.Error(), "there is no cache") || !strings.Contains(err.Error(), c.cache) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Lstat(c.cache); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was made: %v", err)
 	}
 }

@@ -2,9 +2,11 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -56,6 +58,9 @@ func (e *Executor) Collect(ctx context.Context, p cache.Policy) (*cache.Collecti
 }
 
 func collector(s cache.Store) (cache.Collector, error) {
+	if absent.Is(s) {
+		return nil, errors.New("local: the cache is nil; give the store that is meant")
+	}
 	if c, ok := front(s).(cache.Collector); ok {
 		return c, nil
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/platform"
@@ -73,6 +74,19 @@ type Options struct {
 	// GitEnv is the environment of the program git, which fetches git sources: PATH,
 	// proxies, SSH_AUTH_SOCK. It gets nothing else.
 	GitEnv []string
+}
+
+// checkNil finds what is given and has nothing in it: a nil pointer that became an interface, where nil itself would have meant the default.
+func (o Options) checkNil() error {
+	for name, given := range map[string]any{"Store": o.Store, "Runner": o.Runner, "Images": o.Images, "Transport": o.Transport} {
+		if given != nil && absent.Is(given) {
+			return fmt.Errorf("local: Options.%s is a %T that is nil; give a value, or leave the field nil for the default", name, given)
+		}
+	}
+	if i := absent.Index(o.From); i >= 0 {
+		return fmt.Errorf("local: Options.From[%d] is nil", i)
+	}
+	return nil
 }
 
 func (o Options) withDefaults() Options {
@@ -135,6 +149,9 @@ func New(o Options) (*Executor, error) {
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	if err := checkEmulators(o.Emulators); err != nil {
+		return nil, err
+	}
+	if err := o.checkNil(); err != nil {
 		return nil, err
 	}
 	o = o.withDefaults()

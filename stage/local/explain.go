@@ -220,6 +220,9 @@ func madeAt(rec record) time.Time {
 	return time.Unix(0, rec.Ran).UTC()
 }
 
+// notFetched is what became of the layer of a record that was imported when nobody read the layer, and the cache that has it is not asked now.
+const notFetched = "left in the cache that its record is from, which is not asked now"
+
 // lostOf names what a record names and the cache has not got.
 func (x *explainer) lostOf(ctx context.Context, rec record) []stage.Difference {
 	lost := func(what string) []stage.Difference {
@@ -227,6 +230,8 @@ func (x *explainer) lostOf(ctx context.Context, rec record) []stage.Difference {
 	}
 	switch ok, _ := x.hasBytes(ctx, rec); {
 	case ok:
+	case rec.Layer != nil && rec.Layer.Imported:
+		return []stage.Difference{{Kind: stage.Lost, What: "layer", Aspect: notFetched}}
 	case rec.Snapshot.IsZero():
 		return lost("files")
 	default:

@@ -109,7 +109,7 @@ func (x *explainer) layers(ctx context.Context) error {
 			return err
 		}
 		if ok && !x.complete(ctx, rec) {
-			f.Cause, f.Differences = stage.CauseLayers, []stage.Difference{{Kind: stage.Lost, What: "layer", Aspect: "removed from the cache"}}
+			f.Cause, f.Differences = stage.CauseLayers, []stage.Difference{{Kind: stage.Lost, What: "layer", Aspect: x.lostLayer(ctx, rec)}}
 			continue
 		}
 		if was, err := x.otherCompression(ctx, t.Step, units); err != nil {
@@ -120,6 +120,16 @@ func (x *explainer) layers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// lostLayer tells what became of a layer of an image that the cache has not got.
+func (x *explainer) lostLayer(ctx context.Context, rec imageRecord) string {
+	for _, l := range rec.Layers {
+		if l != nil && !l.Imported && !x.has(ctx, l) {
+			return "removed from the cache"
+		}
+	}
+	return notFetched
 }
 
 func spellCompression(c image.Compression) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
+	"github.com/stagewright/stagewright/internal/absent"
 	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -30,7 +31,8 @@ const (
 type ExportOptions struct {
 	Mode CacheMode
 	// Mounts are ids of cache mounts, whose contents are exported as they are now; [AllMounts]
-	// among them stands for all. An id that has none is left out.
+	// among them stands for all. One that the build has and the cache has not got yet is left out. An id that neither has is an error that
+	// wraps ErrNoCacheMount, once everything else is exported.
 	Mounts []string
 }
 
@@ -61,6 +63,9 @@ func ExportCache(ctx context.Context, r stage.Result, to cache.Store, o ExportOp
 	}
 	if err := o.Validate(); err != nil {
 		return image.Delivery{}, err
+	}
+	if absent.Is(to) {
+		return image.Delivery{}, errors.New("local: export: the store to export to is nil")
 	}
 	x := &exporter{s: res.s, to: to, done: map[cache.Digest]bool{}, put: map[cache.Key]bool{}}
 	x.Sink = cache.Name(to)
@@ -117,10 +122,11 @@ func (x *exporter) export(ctx context.Context, res *result, o ExportOptions) err
 			return err
 		}
 	}
-	if err := x.mounts(ctx, o.Mounts); err != nil {
+	unknown, err := x.mounts(ctx, o.Mounts)
+	if err != nil {
 		return err
 	}
-	return cache.Flush(ctx, x.to)
+	return errors.Join(cache.Flush(ctx, x.to), unknown)
 }
 
 // ownStages marks the steps of the stages that the images are of. What is inside a group or a squashed stage has

@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/decompress"
+	"github.com/stagewright/stagewright/stage"
 )
 
 // AllMounts among the ids of ExportOptions.Mounts stands for the ids of all cache mounts.
@@ -26,25 +29,59 @@ func mountKey(id string) cache.Key {
 	return cache.NewKey("cache mount contents", 1).String("id", id).Sum()
 }
 
-// mounts exports the contents of cache mounts.
-func (x *exporter) mounts(ctx context.Context, ids []string) error {
+// mounts exports the contents of cache mounts. unknown tells of ids that there are not.
+func (x *exporter) mounts(ctx context.Context, ids []string) (unknown, err error) {
 	if len(ids) == 0 {
-		return nil
+		return nil, nil
 	}
 	all, err := x.s.cacheMountDirs()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, dir := range all {
 		if i > 0 && all[i-1].id == dir.id || !slices.Contains(ids, dir.id) && !slices.Contains(ids, AllMounts) {
 			continue
 		}
 		if err := x.mount(ctx, dir.id); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	known := map[string]bool{AllMounts: true}
+	for _, dir := range all {
+		known[dir.id] = true
+	}
+	return x.unknownMounts(known, ids), nil
 }
+
+// unknownMounts is an error for the ids that neither the cache has nor the build: on a new machine, where no step with a mount had
+// to run, the cache has none of the build's.
+func (x *exporter) unknownMounts(known map[string]bool, ids []string) error {
+	for _, step := range x.s.steps {
+		if op, ok := step.Op.(*stage.RunOp); ok {
+			for _, m := range op.Mounts {
+				if m.Type == stage.MountCache {
+					known[m.ID] = true
+				}
+			}
+		}
+	}
+	var errs []error
+	for _, id := range ids {
+		if known[id] {
+			continue
+		}
+		there := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(id string) bool { return id == AllMounts })
+		said := "there is none"
+		if len(there) > 0 {
+			said = fmt.Sprintf("there are %q", there[:min(len(there), maxNamedMounts)])
+		}
+		errs = append(errs, fmt.Errorf("ExportOptions.Mounts: %q: %w; %s (an id is what stage.ID says, else the mount's target)", id, ErrNoCacheMount, said))
+	}
+	return errors.Join(errs...)
+}
+
+// maxNamedMounts is how many ids an error names.
+const maxNamedMounts = 20
 
 // mount exports one cache mount. Its tar is made first, since only that tells whether the store has it.
 func (x *exporter) mount(ctx context.Context, id string) error {

@@ -271,7 +271,7 @@ func TestExportMounts(t *testing.T) {
 		want string
 	}{
 		{nil, "none none"},
-		{[]string{"modules", "no such id"}, "one none"},
+		{[]string{"modules"}, "one none"},
 		{[]string{local.AllMounts}, "one other"},
 	} {
 		to := newFar()
@@ -295,6 +295,25 @@ func TestExportMounts(t *testing.T) {
 			t.Errorf("%q: the next step saw %q", test.ids, got)
 		}
 	}
+
+	// An id that there is not is told, and everything else is exported. One that the build has, and this machine not yet, is none of these.
+	_, err := local.ExportCache(t.Context(), first, newFar(), local.ExportOptions{Mounts: []string{"/o"}})
+	if err != nil {
+		t.Error(err)
+	}
+	all := newFar()
+	done, err := local.ExportCache(t.Context(), first, all, local.ExportOptions{Mounts: []string{"modulse", "modules"}})
+	if !errors.Is(err, local.ErrNoCacheMount) || !strings.Contains(err.Error(), `"modulse"`) || !strings.Contains(err.Error(), `there are ["/o" "modules"]`) {
+		t.Errorf("an unknown id: %v", err)
+	}
+	if again := export(t, first, all, local.ExportOptions{Mounts: []string{"modules"}}); done.Blobs == 0 || again.How != "there already" {
+		t.Errorf("beside an unknown id %+v was exported, and then %+v", done, again)
+	}
+	fresh := build(t, executor(t, t.TempDir(), local.Options{From: []cache.Store{all}}), fill, stage.Request{})
+	if fresh.Report().Ran() > 0 {
+		t.Error("a step ran on another machine")
+	}
+	export(t, fresh, newFar(), local.ExportOptions{Mounts: []string{"modules"}})
 
 	// A tar that is none leaves the mount empty.
 	to := newFar()
