@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stagewright/stagewright/cache"
 )
 
 // cacheCommand runs du or prune on the cache of a command.
@@ -76,9 +78,11 @@ func TestPruneAndDu(t *testing.T) {
 
 func TestPruneFlags(t *testing.T) {
 	c := project(t, pruneProject)
-	if _, _, err := c.run(t, "DIR"); err != nil {
+	disk, err := cache.OpenDisk(c.cache, cache.DiskOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	disk.Close()
 	for _, tt := range []struct{ args, want string }{
 		{"prune", "what should go?"},
 		{"prune --dry-run", "what should go?"},
