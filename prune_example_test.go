@@ -2,6 +2,7 @@ package stagewright_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -57,20 +58,30 @@ func ExampleUsage() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	usage, err := stagewright.Usage(context.Background(), stagewright.Options{CacheDir: dir + "/cache"})
+	o := stagewright.Options{CacheDir: dir + "/cache"}
+	_, err = stagewright.Usage(context.Background(), o)
+	fmt.Println("before the first build:", errors.Is(err, cache.ErrNoCache))
+	res, err := stagewright.Build(context.Background(), stage.Scratch().File("/etc/motd", "hello\n"), o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer res.Close()
+	usage, err := stagewright.Usage(context.Background(), o)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	for _, k := range usage.Kinds {
-		fmt.Println(k.Kind, k.Bytes)
+		fmt.Println(k.Kind, k.Bytes > 0)
 	}
 	// Output:
-	// record 0
-	// blob 0
-	// snapshot 0
-	// mount 0
-	// git 0
-	// log 0
-	// memo 0
+	// before the first build: true
+	// record true
+	// blob true
+	// snapshot false
+	// mount false
+	// git false
+	// log false
+	// memo false
 }

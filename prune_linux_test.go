@@ -443,6 +443,13 @@ func TestKeepRemovesNothingThatTheBuildUsed(t *testing.T) {
 
 func TestPruneMistakes(t *testing.T) {
 	dir := t.TempDir()
+	made, err := cache.OpenDisk(dir, cache.DiskOptions{})
+	if err == nil {
+		err = made.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		o    stagewright.Options
 		p    cache.Policy
