@@ -25,6 +25,9 @@ func TestCaches(t *testing.T) {
 				t.Errorf("the export is not told:\n%s", log)
 			}
 			c.cache = t.TempDir()
+			if why, _ := c.must(t, "--cache-from", test.from, "--explain", "DIR"); !strings.HasPrefix(why, "0 to build") {
+				t.Errorf("explained on another machine: %s", why)
+			}
 			got, log := c.must(t, "--cache-from", test.from, "--cache-to", test.to, "-o", "type=oci,dest=DIR/out", "DIR")
 			if got != want {
 				t.Errorf("digest %q, want %q", got, want)

@@ -81,6 +81,11 @@ func run(ctx context.Context, args []string, std streams) error {
 	if f.progress != "quiet" && f.progress != "json" {
 		warn(ctx, file, f.lint(options), std.err)
 	}
+	far, err := f.openCaches(&options, std.err)
+	if err != nil {
+		return err
+	}
+	defer far.closeAll()
 	if f.explain != "" {
 		return explain(ctx, f.explain, target, options, std.out)
 	}
@@ -102,11 +107,6 @@ func build(ctx context.Context, f *flags, target stage.Stage, options stagewrigh
 	if err := f.sinks(std.out, &options); err != nil {
 		return err
 	}
-	far, err := f.openCaches(&options, std.err)
-	if err != nil {
-		return err
-	}
-	defer far.closeAll()
 	if len(options.Sinks) == 0 {
 		fmt.Fprintln(std.err, "dockerfile: no output was asked for: the image stays in the cache; see --output, --push and --load")
 	}
