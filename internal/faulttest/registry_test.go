@@ -126,6 +126,13 @@ type badRegistry struct {
 	hits  int
 }
 
+// count is how many requests it has answered badly.
+func (s *badRegistry) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hits
+}
+
 func newBadRegistry(t *testing.T, good string) *badRegistry {
 	t.Helper()
 	s := &badRegistry{stopped: make(chan struct{})}
@@ -231,13 +238,14 @@ func testRegistryCache(t *testing.T, w *world) {
 		dir, export := w.in("third", fmt.Sprint(i)), r.IntN(3) == 0
 		since := time.Now()
 		ran, err := w.withRemote(t, b, dir, n, bad.host, export)
-		what := fmt.Sprintf("sample %d of seed %d: %s, %s for %s, export %t, %d requests hit", i, *seed, n, how.name, requests, export, bad.hits)
+		hits := bad.count()
+		what := fmt.Sprintf("sample %d of seed %d: %s, %s for %s, export %t, %d requests hit", i, *seed, n, how.name, requests, export, hits)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		longest = max(longest, time.Since(since))
 		switch {
-		case bad.hits == 0:
+		case hits == 0:
 			went["not asked"]++
 		case ran == 0:
 			went["used all the same"]++
