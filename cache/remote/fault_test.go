@@ -285,9 +285,15 @@ func TestFlushFaults(t *testing.T) {
 	}
 }
 
-// TestEverySecondRequestFails: it takes longer.
+// TestEverySecondRequestFails: it takes longer. Which of the requests that are sent at once fails is chance, and it may be the same one again and
+// again; but as many fail in all as get through, so that with more retries than there are requests each gets through.
 func TestEverySecondRequestFails(t *testing.T) {
 	s := serve(t)
+	patient := func() remote.Options {
+		o := options(t)
+		o.Client = registry.NewClient(registry.Options{Keychain: authn.NewMultiKeychain(), Backoff: time.Microsecond, Retries: 1000})
+		return o
+	}
 	var n atomic.Int32
 	s.intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		if n.Add(1)%2 == 0 {
@@ -296,10 +302,10 @@ func TestEverySecondRequestFails(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	})
-	one := s.store(t, options(t))
+	one := s.store(t, patient())
 	digests := put(t, one, 0, "text 0", "text 1")
 	flush(t, one)
-	reader := s.store(t, options(t))
+	reader := s.store(t, patient())
 	want(t, reader, 0, "text 0", "text 1")
 	wantBlob(t, reader, digests[1], "text 1")
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -196,7 +197,7 @@ func TestEveryNthRequestFails(t *testing.T) {
 					o := anonymous()
 					o.Jobs = jobs
 					if jobs > 1 {
-						o.Retries = 20 // it is luck who is the n-th
+						o.Retries, o.Backoff = 1000, time.Microsecond // it is luck who is the n-th: fewer fail in all than get through
 					}
 					img := imagetest.Make(t, image.Spec{Base: imagetest.Big(t, &opens, size), File: imagetest.File("linux", "amd64"), Layers: []v1.Layer{
 						imagetest.Layer(t, &opens, map[string]string{"a": "1"}), imagetest.Layer(t, &opens, map[string]string{"b": "2"}),
