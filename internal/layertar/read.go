@@ -12,6 +12,7 @@ import (
 	pathpkg "path"
 	"strings"
 
+	"github.com/stagewright/stagewright/internal/hashpair"
 	"github.com/stagewright/stagewright/internal/tree"
 )
 
@@ -39,10 +40,9 @@ func ReadArchive(r io.Reader, lim Limits) (*Index, error) { return read(r, lim, 
 
 func read(r io.Reader, lim Limits, archive bool) (*Index, error) {
 	lim = lim.withDefaults()
-	in := &counter{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), limit: lim.TotalSize}
+	in := newCounter(r, lim.TotalSize)
 	b := &builder{lim: lim, root: &record{}, archive: archive}
 	tr := tar.NewReader(in)
-	f := &hasher{sum: sha256.New()}
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
@@ -51,11 +51,11 @@ func read(r io.Reader, lim Limits, archive bool) (*Index, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layer tar at byte %d: %w", in.n, err)
 		}
-		if err := b.entry(h, in.n, tr, f); err != nil {
+		if err := b.entry(h, tr, in); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := io.CopyBuffer(io.Discard, onlyReader{in}, f.buffer()); err != nil {
+	if _, err := in.drain(in); err != nil {
 		return nil, fmt.Errorf("layer tar at byte %d: %w", in.n, err)
 	}
 	x := b.index()
@@ -64,51 +64,76 @@ func read(r io.Reader, lim Limits, archive bool) (*Index, error) {
 	return x, nil
 }
 
-// onlyReader hides other methods, so that a copy goes through its buffer.
-type onlyReader struct{ io.Reader }
-
-// counter counts and hashes the tar's bytes. It has no Seek, which archive/tar would use.
+// counter counts and hashes the tar's bytes and, while it is in one, those of a file. It has no Seek, which archive/tar would use.
 type counter struct {
 	r     io.Reader
 	n     int64
 	limit int64
-	sum   hash.Hash
+	sum   hash.Hash // of the tar
+	file  hash.Hash // of a file
+	both  *hashpair.Writer
+	to    io.Writer // sum, or both
+	buf   []byte
+}
+
+// readSize is the most that is read at once. So much goes past the buffer of bufio, which headers are read out of.
+const readSize = 64 << 10
+
+func newCounter(r io.Reader, limit int64) *counter {
+	c := &counter{r: bufio.NewReaderSize(r, readSize), limit: limit, sum: sha256.New(), file: sha256.New()}
+	c.both, c.to = hashpair.New(c.sum, c.file), c.sum
+	return c
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
-	c.sum.Write(p[:n])
+	c.to.Write(p[:n])
 	if c.n > c.limit {
 		return 0, &LimitError{What: "bytes", Limit: c.limit}
 	}
 	return n, err
 }
 
-// hasher hashes the contents of files, one after the other.
-type hasher struct {
-	sum hash.Hash
-	buf []byte
-}
-
-func (h *hasher) buffer() []byte {
-	if h.buf == nil {
-		h.buf = make([]byte, 64<<10)
+// drain reads r to its end: not by io.Discard, which would read 8 KiB at a time.
+func (c *counter) drain(r io.Reader) (n int64, err error) {
+	if c.buf == nil {
+		c.buf = make([]byte, readSize)
 	}
-	return h.buf
+	for err == nil {
+		var m int
+		m, err = r.Read(c.buf)
+		n += int64(m)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
-func (h *hasher) digest(r io.Reader) (d tree.Digest, err error) {
-	h.sum.Reset()
-	if _, err := io.CopyBuffer(h.sum, onlyReader{r}, h.buffer()); err != nil {
+// errMapped says that a file is not the bytes that stand in the tar, which can only be of one that is sparse.
+var errMapped = fmt.Errorf("%w: sparse file", ErrUnsupported)
+
+// digest reads a file, whose reader reads its bytes out of the counter, and nothing else.
+func (c *counter) digest(file io.Reader) (d tree.Digest, err error) {
+	c.file.Reset()
+	c.to = c.both
+	before := c.n
+	n, err := c.drain(file)
+	c.to = c.sum
+	if err == nil && n != c.n-before {
+		err = errMapped
+	}
+	if err != nil {
 		return d, err
 	}
-	h.sum.Sum(d[:0])
+	c.file.Sum(d[:0])
 	return d, nil
 }
 
-// entry takes one entry of the tar, whose data begins at offset.
-func (b *builder) entry(h *tar.Header, offset int64, r io.Reader, f *hasher) error {
+// entry takes one entry of the tar, whose data r reads out of in from where that is.
+func (b *builder) entry(h *tar.Header, r io.Reader, in *counter) error {
+	offset := in.n
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
@@ -150,7 +175,7 @@ func (b *builder) entry(h *tar.Header, offset int64, r io.Reader, f *hasher) err
 				return fail(fmt.Errorf("%w: sparse file", ErrUnsupported))
 			}
 		}
-		content, err := f.digest(r)
+		content, err := in.digest(r)
 		if err != nil {
 			return fail(err)
 		}
