@@ -57,6 +57,9 @@ func (d *differ) compare(path string, old, new *Node) {
 	o, n := cursor{chunks: old.dir.chunks}, cursor{chunks: new.dir.chunks}
 	for {
 		a, b := o.peek(), n.peek()
+		if d.above == nil && o.skipShared(&n) {
+			continue
+		}
 		switch {
 		case a == nil && b == nil:
 			return
@@ -206,3 +209,12 @@ func (c *cursor) peek() *entry {
 }
 
 func (c *cursor) advance() { c.i++ }
+
+// skipShared goes past a chunk that both cursors are at the beginning of: its entries are the same nodes.
+func (c *cursor) skipShared(other *cursor) bool {
+	if c.i != 0 || other.i != 0 || len(c.chunks) == 0 || len(other.chunks) == 0 || c.chunks[0] != other.chunks[0] {
+		return false
+	}
+	c.chunks, other.chunks = c.chunks[1:], other.chunks[1:]
+	return true
+}

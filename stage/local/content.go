@@ -108,7 +108,7 @@ func (s *session) locateInCopy(ctx context.Context, d *demand, step *stage.Step,
 	}
 	unpacks := op.Unpack != stage.UnpackNever
 	var imported *outcome
-	if unpacks || s.sources.uses[slot{step: step.ID, mount: -1}] == nil {
+	if unpacks || s.sources.copies[step.ID] == nil {
 		o, err := s.outcome(ctx, d, step.ID)
 		if err != nil || !o.has(digest) {
 			return nil, err
@@ -133,7 +133,7 @@ func (s *session) locateCopied(ctx context.Context, d *demand, step *stage.Step,
 	if digest == emptyContent {
 		return bytesOpener(nil), nil
 	}
-	l := s.sources.uses[slot{step: step.ID, mount: -1}]
+	l := s.sources.copies[step.ID]
 	switch {
 	case l == nil && len(step.Inputs) == 0:
 		return nil, nil

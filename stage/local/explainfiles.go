@@ -20,7 +20,7 @@ func (x *explainer) fileDifferences(ctx context.Context, step *stage.Step, near 
 	var err error
 	switch op := step.Op.(type) {
 	case *stage.CopyOp:
-		if same && x.sources.uses[slot{step: step.ID, mount: -1}] != nil {
+		if same && x.sources.copies[step.ID] != nil {
 			err = x.copiedDifferences(ctx, step, op, near, &f)
 		}
 	case *stage.RunOp:
@@ -80,7 +80,7 @@ func (x *explainer) mountedDifferences(ctx context.Context, step *stage.Step, op
 		differs[d.Aspect] = true
 	}
 	for i, m := range op.Mounts {
-		l := x.sources.uses[slot{step: step.ID, mount: i}]
+		l := x.sources.of(slot{step.ID, i})
 		if l == nil || m.Type != stage.MountBind || !differs[m.Target] {
 			continue
 		}
@@ -157,7 +157,7 @@ func (x *explainer) filesBelow(ctx context.Context, id int) (files *tree.Node, k
 	if step.Parent >= 0 {
 		files, _ = x.filesBelow(ctx, step.Parent)
 	}
-	if op, ok := step.Op.(*stage.CopyOp); ok && op.Unpack == stage.UnpackNever && x.sources.uses[slot{step: id, mount: -1}] != nil {
+	if op, ok := step.Op.(*stage.CopyOp); ok && op.Unpack == stage.UnpackNever && x.sources.copies[id] != nil {
 		if changes, err := x.copyOn(ctx, step, op, files, false); err == nil {
 			if more, err := tree.Apply(files, changes); err == nil {
 				files = more

@@ -73,18 +73,18 @@ func (s *session) performCopy(ctx context.Context, d *demand, step *stage.Step, 
 
 // copied lists what a copy selects: of its source, then the files in the operation.
 func (s *session) copied(step *stage.Step, op *stage.CopyOp, inputs []*tree.Node) ([]found, error) {
-	local := s.sources.uses[slot{step: step.ID, mount: -1}]
 	var from *tree.Node
-	switch {
-	case local != nil:
+	pick := pickerOf(op)
+	find := func(path string) ([]found, bool, error) { return pick.pick(from, path) }
+	if local := s.sources.copies[step.ID]; local != nil {
 		from = local.root
-	case len(inputs) > 0:
+		find = func(path string) ([]found, bool, error) { return local.pick(pick, path) }
+	} else if len(inputs) > 0 {
 		from = inputs[0]
 	}
-	pick := pickerOf(op)
 	var list []found
 	for _, p := range op.Paths {
-		matches, there, err := pick.pick(from, p)
+		matches, there, err := find(p)
 		if err != nil {
 			return nil, err
 		}

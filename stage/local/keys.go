@@ -72,7 +72,7 @@ func (s *session) recipe(step *stage.Step, keys []cache.Key, newKey func(kind st
 	b.Int("epoch", s.opts.Epoch.Unix())
 	input := 0
 	err := s.addFields(b, step, func(at slot, patterns []string) error {
-		if l := s.sources.uses[at]; l != nil {
+		if l := s.sources.of(at); l != nil {
 			return addLocal(b, l, s.pickerAt(at), patterns)
 		}
 		id := step.Inputs[input]
@@ -192,7 +192,7 @@ func (s *session) pickerAt(at slot) picker {
 	if op, ok := s.steps[at.step].Op.(*stage.CopyOp); ok {
 		return pickerOf(op)
 	}
-	return picker{literal: true}
+	return literalPath()
 }
 
 // addRunOptions adds what few steps have: nothing for the others.
@@ -223,11 +223,9 @@ func addRunOptions(b *cache.KeyBuilder, op *stage.RunOp) {
 // directories also those, which are not in what is there. Hard links can
 // lead from one selected path to another, so several are also taken together.
 func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []string) error {
-	together := tree.Edit(nil)
-	graft := together.Graft()
-	total := 0
+	var all []*tree.Node
 	for _, p := range patterns {
-		list, _, err := pick.pick(l.root, p)
+		list, _, err := l.pick(pick, p)
 		if err != nil {
 			return err
 		}
@@ -240,15 +238,20 @@ func addLocal(b *cache.KeyBuilder, l *localSource, pick picker, patterns []strin
 				b.Digest("directory", cache.Digest(tree.NewDir(dir.Meta()).Key()))
 			}
 			b.String("name", f.base()).Digest("file", cache.Digest(f.node.Key()))
-			if err := graft.Put(strconv.Itoa(total), f.node); err != nil {
-				return err
-			}
-			total++
+			all = append(all, f.node)
 		}
 	}
-	if total > 1 {
-		b.Digest("together", cache.Digest(together.Tree().Key()))
+	if len(all) < 2 {
+		return nil
 	}
+	together := tree.Edit(nil)
+	graft := together.Graft()
+	for i, n := range all {
+		if err := graft.Put(strconv.Itoa(i), n); err != nil {
+			return err
+		}
+	}
+	b.Digest("together", cache.Digest(together.Tree().Key()))
 	return nil
 }
 
@@ -260,7 +263,7 @@ func (s *session) contentKey(step *stage.Step, parent *tree.Node, inputs []*tree
 	b.Int("epoch", s.opts.Epoch.Unix())
 	input := 0
 	err := s.addFields(b, step, func(at slot, patterns []string) error {
-		if l := s.sources.uses[at]; l != nil {
+		if l := s.sources.of(at); l != nil {
 			return addLocal(b, l, s.pickerAt(at), patterns)
 		}
 		root := inputs[input]

@@ -37,7 +37,7 @@ func (s *session) blocksKey(id int) cache.Key {
 	step := s.steps[id]
 	b := cache.NewKey("layer blocks", 2).String("compressor", s.opts.compressor().Name())
 	b.String("stage", step.Stage).String("platform", step.Platform.String()).String("text", step.Text)
-	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
+	if l := s.sources.copies[id]; l != nil {
 		b.String("source", l.files.String())
 	}
 	return b.Sum()
@@ -74,7 +74,7 @@ func (s *session) planLayer(ctx context.Context, id int, changes []tree.Change) 
 	if p.old, p.known = old.blocks(); p.old == nil {
 		return p, nil
 	}
-	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
+	if l := s.sources.copies[id]; l != nil {
 		_, p.onDisk = l.files.(*source.Directory)
 	}
 	if p.blob, err = front(s.opts.Store).Open(ctx, old.Blob); err != nil {
@@ -256,7 +256,7 @@ func (s *session) writePlan(ctx context.Context, d *demand, id int, p *layerPlan
 
 // hold keeps the directory open that a step copies from, so that reading its files costs less.
 func (s *session) hold(id int) (release func() error, err error) {
-	if l := s.sources.uses[slot{step: id, mount: -1}]; l != nil {
+	if l := s.sources.copies[id]; l != nil {
 		if dir, ok := l.files.(*source.Directory); ok {
 			return dir.Hold()
 		}

@@ -90,7 +90,7 @@ func (s *session) mountSources(step *stage.Step, op *stage.RunOp, inputs []*tree
 		if !hasSource(&op.Mounts[i]) {
 			continue
 		}
-		from := bindSource{local: s.sources.uses[slot{step: step.ID, mount: i}]}
+		from := bindSource{local: s.sources.of(slot{step.ID, i})}
 		if from.local == nil {
 			from.root, from.step = inputs[input], step.Inputs[input]
 			input++

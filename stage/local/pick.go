@@ -32,22 +32,29 @@ type found struct {
 
 // picker finds what the paths of a copy, or the path of a mount, select.
 type picker struct {
+	choice
+	exclude []string
+}
+
+// choice is how a path selects.
+type choice struct {
 	literal    bool // it is no pattern: of a mount
 	compatible bool // as BuildKit does it
 	parents    bool
 	optional   bool
 	single     bool // the source is one file, which "." names
 	named      bool // that file's name is the caller's
-	exclude    []string
 	links      stage.LinkRule
 }
 
+// literalPath picks what a path names.
+func literalPath() picker { return picker{choice: choice{literal: true}} }
+
 func pickerOf(op *stage.CopyOp) picker {
 	from, single := op.From.(stage.HTTPSource)
-	return picker{
-		compatible: op.Compatible, parents: op.Parents, optional: op.Optional, exclude: op.Exclude,
-		single: single, named: from.Name != "", links: op.Links,
-	}
+	return picker{choice{
+		compatible: op.Compatible, parents: op.Parents, optional: op.Optional, single: single, named: from.Name != "", links: op.Links,
+	}, op.Exclude}
 }
 
 // pick finds what one path selects below a root. there says that something is, also when

@@ -310,7 +310,7 @@ func (s *session) putListings(ctx context.Context, step *stage.Step, info *recip
 		return nil
 	}
 	for i, m := range op.Mounts {
-		l := s.sources.uses[slot{step: step.ID, mount: i}]
+		l := s.sources.of(slot{step.ID, i})
 		if l == nil || m.Type != stage.MountBind {
 			continue
 		}
@@ -332,7 +332,7 @@ func (s *session) putListings(ctx context.Context, step *stage.Step, info *recip
 
 // mounted lists what a mount of a local source has, by paths in the source.
 func mounted(l *localSource, p string) ([]tree.Change, error) {
-	picked, _, err := picker{literal: true}.pick(l.root, p)
+	picked, _, err := literalPath().pick(l.root, p)
 	if err != nil || len(picked) == 0 {
 		return nil, err
 	}

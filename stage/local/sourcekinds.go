@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -25,40 +26,51 @@ type sourceUse struct {
 	picker
 }
 
+// contextForm is what makes the files of a build's context others for one use than for another.
+type contextForm struct{ raw, rules bool }
+
+func (u *sourceUse) contextForm() contextForm { return contextForm{u.raw, u.rules} }
+
 // sourceUses are the uses of local sources, in the order of the steps.
-func (s *session) sourceUses() []sourceUse {
-	var uses []sourceUse
-	add := func(u sourceUse) {
-		if !isLocal(u.from) {
-			return
-		}
-		if _, ok := u.from.(stage.ContextSource); ok && s.request.Context != nil {
-			u.from, u.context = s.request.Context, true
-		}
-		uses = append(uses, u)
-	}
-	for _, step := range s.steps {
-		if !s.needed[step.ID] {
-			continue
-		}
-		switch op := step.Op.(type) {
-		case *stage.CopyOp:
-			add(sourceUse{
-				slot: slot{step.ID, -1}, step: step, from: op.From, raw: op.Keep || op.Compatible, rules: op.Compatible,
-				patterns: op.Paths, picker: pickerOf(op),
-			})
-		case *stage.RunOp:
-			for i, m := range op.Mounts {
-				if hasSource(&m) {
-					add(sourceUse{
+func (s *session) sourceUses() iter.Seq[*sourceUse] {
+	return func(yield func(*sourceUse) bool) {
+		for _, step := range s.steps {
+			if !s.needed[step.ID] {
+				continue
+			}
+			switch op := step.Op.(type) {
+			case *stage.CopyOp:
+				u := sourceUse{
+					slot: slot{step.ID, -1}, step: step, from: op.From, raw: op.Keep || op.Compatible, rules: op.Compatible,
+					patterns: op.Paths, picker: pickerOf(op),
+				}
+				if s.isUse(&u) && !yield(&u) {
+					return
+				}
+			case *stage.RunOp:
+				for i, m := range op.Mounts {
+					u := sourceUse{
 						slot: slot{step.ID, i}, step: step, from: m.From, raw: op.Compatible, rules: op.Compatible,
-						patterns: []string{m.Path}, picker: picker{literal: true},
-					})
+						patterns: []string{m.Path}, picker: literalPath(),
+					}
+					if hasSource(&m) && s.isUse(&u) && !yield(&u) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return uses
+}
+
+// isUse reports whether a use is one of a local source, and puts the build's context in its place.
+func (s *session) isUse(u *sourceUse) bool {
+	if !isLocal(u.from) {
+		return false
+	}
+	if _, ok := u.from.(stage.ContextSource); ok && s.request.Context != nil {
+		u.from, u.context = s.request.Context, true
+	}
+	return true
 }
 
 func isLocal(from stage.Source) bool {
@@ -92,7 +104,7 @@ func keptOf(from stage.Source, context, raw bool) keeping {
 
 // openSource finds what a source means, and its name. Uses with the same name share
 // one source, which is read once.
-func (s *session) openSource(src *sources, use sourceUse, keep keeping) (string, source.Files, error) {
+func (s *session) openSource(src *sources, use *sourceUse, keep keeping) (string, source.Files, error) {
 	at := use.slot
 	if use.context {
 		at = slot{-1, -1}
@@ -112,7 +124,7 @@ func (s *session) openSource(src *sources, use sourceUse, keep keeping) (string,
 }
 
 // describe names a source by what it is, and says how to open it.
-func (s *session) describe(use sourceUse, at slot, keep keeping) (name string, open func() (source.Files, error), err error) {
+func (s *session) describe(use *sourceUse, at slot, keep keeping) (name string, open func() (source.Files, error), err error) {
 	words := func(kind string, more ...string) string { return strings.Join(append([]string{kind}, more...), "\x00") }
 	here := fmt.Sprintf("%d.%d", at.step, at.mount)
 	switch from := use.from.(type) {

@@ -19,7 +19,8 @@ import (
 // sources are the local sources of a graph: the context, directories of this
 // machine and file systems, listed once each, with digests of what is used.
 type sources struct {
-	uses   map[slot]*localSource
+	copies []*localSource // of each step: what it copies from
+	mounts map[slot]*localSource
 	opened map[string]source.Files // by what they are, each once
 	origin *source.GitFiles        // the context, when it is a git repository that some step uses
 }
@@ -40,6 +41,50 @@ type localSource struct {
 	paths   map[tree.Digest]string // where the bytes of a digest are
 	wanted  []wanted
 	all     bool // somebody wants everything
+
+	picksMu sync.Mutex
+	picks   map[pickKey]picked // in root
+}
+
+// of returns the local source of one use, nil when it is none.
+func (src *sources) of(at slot) *localSource {
+	if at.mount < 0 {
+		return src.copies[at.step]
+	}
+	return src.mounts[at]
+}
+
+// pickKey names what is picked in one tree by a path, unless patterns leave something out.
+type pickKey struct {
+	choice
+	pattern string
+}
+
+// picked is what [picker.pick] returns.
+type picked struct {
+	list  []found
+	there bool
+}
+
+// pick is [picker.pick] in the files of the source, once for each path: many steps copy the same. The list is not to be changed.
+func (l *localSource) pick(p picker, pattern string) ([]found, bool, error) {
+	if len(p.exclude) > 0 {
+		return p.pick(l.root, pattern)
+	}
+	l.picksMu.Lock()
+	defer l.picksMu.Unlock()
+	key := pickKey{p.choice, pattern}
+	if known, ok := l.picks[key]; ok {
+		return known.list, known.there, nil
+	}
+	list, there, err := p.pick(l.root, pattern)
+	if err == nil {
+		if l.picks == nil {
+			l.picks = map[pickKey]picked{}
+		}
+		l.picks[key] = picked{list, there}
+	}
+	return list, there, err
 }
 
 // wanted is what one use needs of a source.
@@ -53,7 +98,7 @@ type wanted struct {
 // is there, and takes the digests of what is used. All mistakes are reported
 // together, before anything runs.
 func (s *session) openSources(ctx context.Context) (src *sources, err error) {
-	src = &sources{uses: map[slot]*localSource{}, opened: map[string]source.Files{}}
+	src = &sources{copies: make([]*localSource, len(s.steps)), mounts: map[slot]*localSource{}, opened: map[string]source.Files{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, src.close())
@@ -61,25 +106,35 @@ func (s *session) openSources(ctx context.Context) (src *sources, err error) {
 	}()
 	var order []*localSource
 	byName := map[string]*localSource{}
+	contexts := map[contextForm]*localSource{}
 	var errs stage.Errors
-	for _, use := range s.sourceUses() {
-		keep := keptOf(use.from, use.context, use.raw)
-		name, files, err := s.openSource(src, use, keep)
-		if err != nil {
-			errs = append(errs, use.step.Fail(err, ""))
-			continue
+	for use := range s.sourceUses() {
+		l := contexts[use.contextForm()]
+		if !use.context || l == nil {
+			keep := keptOf(use.from, use.context, use.raw)
+			name, files, err := s.openSource(src, use, keep)
+			if err != nil {
+				errs = append(errs, use.step.Fail(err, ""))
+				continue
+			}
+			if git, ok := files.(*source.GitFiles); ok && use.context {
+				src.origin = git
+			}
+			name = fmt.Sprint(name, keep)
+			if l = byName[name]; l == nil {
+				l = &localSource{files: files, keep: keep}
+				byName[name] = l
+				order = append(order, l)
+			}
+			if use.context {
+				contexts[use.contextForm()] = l
+			}
 		}
-		if git, ok := files.(*source.GitFiles); ok && use.context {
-			src.origin = git
+		if use.mount < 0 {
+			src.copies[use.slot.step] = l
+		} else {
+			src.mounts[use.slot] = l
 		}
-		name = fmt.Sprint(name, keep)
-		l := byName[name]
-		if l == nil {
-			l = &localSource{files: files, keep: keep}
-			byName[name] = l
-			order = append(order, l)
-		}
-		src.uses[use.slot] = l
 		for _, p := range use.patterns {
 			l.wanted = append(l.wanted, wanted{use.step, p, use.picker})
 		}
@@ -175,7 +230,12 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 	}
 	selected := selection{}
 	var errs stage.Errors
+	done := map[pickKey]bool{} // found and selected
 	for _, w := range l.wanted {
+		key := pickKey{w.choice, w.pattern}
+		if len(w.exclude) == 0 && done[key] {
+			continue
+		}
 		matches, there, err := w.pick(skeleton, w.pattern)
 		if err == nil && !there && w.required(w.pattern) {
 			err = l.missing(w.pattern, w.literal)
@@ -187,6 +247,7 @@ func (l *localSource) selectWanted(epoch int64) (selection, stage.Errors) {
 		for _, m := range matches {
 			selected.add(m, len(w.exclude) > 0 || w.parents)
 		}
+		done[key] = done[key] || len(w.exclude) == 0
 	}
 	return selected, errs
 }
