@@ -170,7 +170,9 @@ func TestBlobFaults(t *testing.T) {
 			digests := put(t, writer, 0, text, text+"2", text+"3", text+"4", text+"5")
 			flush(t, writer)
 			var notices atomic.Int32
-			far := s.store(t, impatient(t, &notices))
+			patience := impatient(t, &notices)
+			patience.Timeout = 1500 * time.Millisecond // what is well has to be there in time
+			far := s.store(t, patience)
 			reader := cache.NewLayered(cache.NewMemory(), far)
 			want(t, reader, 0, text)
 			s.intercept(func(w http.ResponseWriter, r *http.Request) bool {

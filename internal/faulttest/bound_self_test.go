@@ -33,6 +33,10 @@ func TestHang(t *testing.T) {
 			c.order.World = w
 			beside := (&order{World: w, Stall: 1}).start(t)
 			child := c.order.start(t, c.wrap...)
+			stalls(t, beside, 2)
+			if c.order.Stall < crowded {
+				stalls(t, child, 1+len(c.wrap[:min(1, len(c.wrap))])+c.order.Stall)
+			}
 			var hung *hungError
 			if err := child.wait(c.bound); !errors.As(err, &hung) {
 				t.Fatalf("it ended with %v", err)
@@ -51,5 +55,15 @@ func TestHang(t *testing.T) {
 				t.Errorf("processes are left: %+v", left)
 			}
 		})
+	}
+}
+
+// stalls waits until a child and what it has started are so many: however busy the machine is, it is within (*order).stall then.
+func stalls(t *testing.T, c *child, processes int) {
+	t.Helper()
+	for until := time.Now().Add(*hang); len(c.tree()) < processes; time.Sleep(2 * time.Millisecond) { // nobody tells when a child of a child begins
+		if time.Now().After(until) {
+			t.Fatalf("%d processes after %v, want %d", len(c.tree()), *hang, processes)
+		}
 	}
 }
