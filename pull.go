@@ -98,36 +98,39 @@ func (m memory) client(online *registry.Client) *registry.Client {
 
 // remembered is what a reference was when a registry was last asked.
 type remembered struct {
-	Pinned string `json:"pinned"` // the whole name with the digest
-	Asked  int64  `json:"asked"`  // in seconds since 1970
+	Pinned string `json:"pinned"`           // the whole name with the digest
+	Asked  int64  `json:"asked"`            // in seconds since 1970
+	Direct string `json:"direct,omitempty"` // registry.Known.Direct
 }
 
 func referenceKey(ref string) cache.Key {
 	return cache.NewKey("image reference", 1).String("reference", ref).Sum()
 }
 
-// recall is what the cache knows of a reference, and how long ago it was asked for.
-func (m memory) recall(ctx context.Context, ref string) (pinned string, age time.Duration, ok bool) {
+// age is how long ago the registry was asked.
+func (r remembered) age() time.Duration { return time.Since(time.Unix(r.Asked, 0)).Abs() }
+
+// recall is what the cache knows of a reference.
+func (m memory) recall(ctx context.Context, ref string) (r remembered, ok bool) {
 	if m.store == nil {
-		return "", 0, false
+		return remembered{}, false
 	}
 	data, err := m.store.Get(ctx, referenceKey(ref))
-	var r remembered
 	if err != nil || json.Unmarshal(data, &r) != nil || !strings.Contains(r.Pinned, "@") {
-		return "", 0, false
+		return remembered{}, false
 	}
-	return r.Pinned, time.Since(time.Unix(r.Asked, 0)).Abs(), true
+	return r, true
 }
 
 // renewal is how old what is remembered becomes before the same answer is written again.
 const renewal = time.Hour
 
-// remember keeps what a reference is. The cache is no reason to fail: it is asked again then.
-func (m memory) remember(ctx context.Context, ref, pinned string) {
-	if had, age, ok := m.recall(ctx, ref); m.store == nil || ok && had == pinned && age < renewal {
+// remember keeps what a reference is, where the cache had something else. The cache is no reason to fail: it is asked again then.
+func (m memory) remember(ctx context.Context, ref string, had remembered, r registry.Resolved) {
+	if m.store == nil || had.Pinned == r.Ref && had.Direct == r.Direct && had.age() < renewal {
 		return
 	}
-	if data, err := json.Marshal(remembered{pinned, time.Now().Unix()}); err == nil {
+	if data, err := json.Marshal(remembered{r.Ref, time.Now().Unix(), r.Direct}); err == nil {
 		_ = m.store.Put(ctx, referenceKey(ref), data)
 	}
 }
@@ -137,23 +140,23 @@ func (m memory) resolve(ctx context.Context, client *registry.Client, ref string
 	if strings.Contains(ref, "@") {
 		return client.Resolve(ctx, ref, p)
 	}
-	pinned, age, known := m.recall(ctx, ref)
-	if known && (m.offline != nil || m.policy == PullMissing && age <= m.age) {
-		return client.Resolve(ctx, pinned, p)
+	was, known := m.recall(ctx, ref)
+	if known && (m.offline != nil || m.policy == PullMissing && was.age() <= m.age) {
+		return client.Resolve(ctx, was.Pinned, p)
 	}
-	r, err := client.Resolve(ctx, ref, p)
+	r, err := client.ResolveKnown(ctx, ref, registry.Known{Ref: was.Pinned, Direct: was.Direct}, p)
 	if err == nil {
-		m.remember(ctx, ref, r.Ref)
+		m.remember(ctx, ref, was, r)
 		return r, nil
 	}
 	if !known || !down(err) || ctx.Err() != nil {
 		return r, err
 	}
-	since := fmt.Sprintf("what it was %v ago", age.Round(time.Minute))
+	since := fmt.Sprintf("what it was %v ago", was.age().Round(time.Minute))
 	if m.policy != PullMissing {
 		return r, fmt.Errorf("%w; the cache knows %s: PullMissing builds on that", err, since)
 	}
-	old, oldErr := client.Resolve(ctx, pinned, p)
+	old, oldErr := client.Resolve(ctx, was.Pinned, p)
 	if oldErr != nil {
 		return r, err
 	}

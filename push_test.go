@@ -110,10 +110,11 @@ func TestPushOnABaseOfTheRegistry(t *testing.T) {
 		store cache.Store
 		stage stage.Stage
 		reads int // blobs of the base, its config included
+		pings int // none by who knows how the registry is spoken to
 	}{
-		{warm, stage.From(base).File("/f", "one"), 2},
-		{warm, stage.From(base).File("/f", "two"), 0},
-		{cache.NewMemory(), stage.From(base).Copy("f", "/f", stage.Link()), 1},
+		{warm, stage.From(base).File("/f", "one"), 2, 1},
+		{warm, stage.From(base).File("/f", "two"), 0, 0},
+		{cache.NewMemory(), stage.From(base).Copy("f", "/f", stage.Link()), 1, 1},
 	} {
 		repo := "team/app" + string(rune('0'+n))
 		deliveries, requests := build(c.store, c.stage, registry.Push(reg.host+"/"+repo+":1", "latest"), registry.Push(reg.host+"/"+repo+":2"))
@@ -123,7 +124,7 @@ func TestPushOnABaseOfTheRegistry(t *testing.T) {
 				pings++
 			}
 		}
-		if reads != c.reads || pings != 1 || counted(requests, "GET /v2/"+repo) != 0 {
+		if reads != c.reads || pings != c.pings || counted(requests, "GET /v2/"+repo) != 0 {
 			t.Errorf("%d: %d blobs of the base were read, want %d; %d pings:\n%s", n, reads, c.reads, pings, strings.Join(requests, "\n"))
 		}
 		if mounts := counted(requests, "POST /v2/"+repo+"/blobs/uploads/?from=library"); mounts != 1 || counted(requests, "PUT /v2/"+repo+"/blobs/") != 2 {
@@ -136,7 +137,7 @@ func TestPushOnABaseOfTheRegistry(t *testing.T) {
 			again, requests := build(c.store, c.stage, registry.Push(reg.host+"/"+repo+":1", "latest"), registry.Push(reg.host+"/"+repo+":2"))
 			slices.Sort(requests)
 			want := []string{
-				"GET /v2/", "GET /v2/library/base/manifests/1",
+				"HEAD /v2/library/base/manifests/1",
 				"HEAD /v2/" + repo + "/manifests/1", "HEAD /v2/" + repo + "/manifests/2", "HEAD /v2/" + repo + "/manifests/latest",
 			}
 			if !slices.Equal(requests, want) || again[0].How != "there already" {

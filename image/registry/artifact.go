@@ -21,7 +21,7 @@ func (c *Client) Artifact(ctx context.Context, ref string) (image.Artifact, erro
 	if err != nil {
 		return image.Artifact{}, newError(ctx, "resolve", r, err)
 	}
-	d, raw, err := src.top(ctx)
+	d, raw, err := src.top(ctx, known{})
 	if err != nil {
 		return image.Artifact{}, newError(ctx, "resolve", r, err)
 	}

@@ -23,6 +23,7 @@ type host struct {
 	turn     chan struct{} // held by who reads or writes the fields below; a channel, so that waiting for it ends with a context
 
 	challenge *transport.Challenge // nil until the registry was asked
+	doubtful  *transport.Challenge // what challenge was assumed to be, until an answer
 	grants    map[string]*grant    // by repo.key
 }
 

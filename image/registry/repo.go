@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -149,6 +150,11 @@ func clean(err error) error {
 
 // ask sends a request without a body.
 func (r *repo) ask(ctx context.Context, method, path string, query url.Values, accept []types.MediaType, want ...int) (*http.Response, error) {
+	return r.askWith(ctx, method, path, query, nil, accept, want...)
+}
+
+// askWith is ask with more headers.
+func (r *repo) askWith(ctx context.Context, method, path string, query url.Values, header http.Header, accept []types.MediaType, want ...int) (*http.Response, error) {
 	u, err := r.url(ctx, path, query)
 	if err != nil {
 		return nil, err
@@ -157,6 +163,7 @@ func (r *repo) ask(ctx context.Context, method, path string, query url.Values, a
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	for _, mt := range accept {
 		req.Header.Add("Accept", string(mt))
 	}

@@ -28,6 +28,10 @@ type Resolved struct {
 	// Image has its manifest and config in memory. Its layers are streamed when they are opened, by whoever opens them and under that
 	// caller's context (see [image.OpenLayer]), not under the one of Resolve.
 	Image v1.Image
+
+	// Direct is how the registry was spoken to, "https" or "http", when it wanted no login; empty when it does, or was not asked.
+	// It is for [Client.ResolveKnown].
+	Direct string
 }
 
 // Resolve finds the image of a reference for a platform. A reference is written as for `docker pull`: the registry defaults to docker.io
@@ -35,11 +39,15 @@ type Resolved struct {
 //
 // Errors are of type [*Error].
 func (c *Client) Resolve(ctx context.Context, ref string, p platform.Platform) (Resolved, error) {
+	return c.resolveRef(ctx, ref, known{}, p)
+}
+
+func (c *Client) resolveRef(ctx context.Context, ref string, was known, p platform.Platform) (Resolved, error) {
 	r, err := c.options.parse(ref)
 	if err != nil {
 		return Resolved{}, &Error{Op: "resolve", Ref: ref, Reason: ErrBadReference, Err: err}
 	}
-	res, err := c.resolve(ctx, r, p)
+	res, err := c.resolve(ctx, r, was, p)
 	if err != nil {
 		return Resolved{}, newError(ctx, "resolve", r, err)
 	}
@@ -51,7 +59,7 @@ func (c *Client) Resolve(ctx context.Context, ref string, p platform.Platform) (
 	return res, nil
 }
 
-func (c *Client) resolve(ctx context.Context, r name.Reference, p platform.Platform) (Resolved, error) {
+func (c *Client) resolve(ctx context.Context, r name.Reference, was known, p platform.Platform) (Resolved, error) {
 	if p.IsZero() {
 		p = content.HostPlatform()
 	}
@@ -59,11 +67,11 @@ func (c *Client) resolve(ctx context.Context, r name.Reference, p platform.Platf
 	if err != nil {
 		return Resolved{}, err
 	}
-	d, raw, err := src.top(ctx)
+	d, raw, err := src.top(ctx, was)
 	if err != nil {
 		return Resolved{}, err
 	}
-	res := Resolved{Ref: pinned(r, d.Digest), Digest: d.Digest}
+	res := Resolved{Ref: pinned(r, d.Digest), Digest: d.Digest, Direct: src.origin.host.direct(ctx)}
 	if d.MediaType.IsIndex() {
 		idx, err := content.NewIndex(src, d, raw)
 		if err != nil {

@@ -105,8 +105,11 @@ func (e *mirrorsError) Error() string {
 }
 func (e *mirrorsError) Unwrap() error { return e.err }
 
-// top reads what the reference names. With a digest it may be known.
-func (s *source) top(ctx context.Context) (v1.Descriptor, []byte, error) {
+// top reads what the reference names. With a digest it may be known; of a tag it may be known what it was.
+func (s *source) top(ctx context.Context, was known) (v1.Descriptor, []byte, error) {
+	if d, raw, ok, err := s.still(ctx, was); ok || err != nil {
+		return d, raw, err
+	}
 	want := v1.Hash{}
 	if pinned, ok := s.ref.(name.Digest); ok {
 		h, err := v1.NewHash(pinned.DigestStr())
