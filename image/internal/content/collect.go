@@ -139,9 +139,16 @@ func (b Blob) Copy(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, NewReader(ctx, vr))
+	_, err = io.CopyBuffer(onlyWriter{w}, NewReader(ctx, vr), make([]byte, min(max(b.Size, 512), copyBuffer)))
 	return err
 }
+
+// copyBuffer is how much is read at once, at most. io.Discard would read 8 KiB at a time, which made the reads of a layer that is only
+// looked at cost a third of its hash.
+const copyBuffer = 128 << 10
+
+// onlyWriter hides what io.CopyBuffer would use instead of the buffer.
+type onlyWriter struct{ io.Writer }
 
 // NewReader returns a reader of r that fails with the cause of ctx once that has ended. It is looked at before each read: a read that
 // is under way is not interrupted.
