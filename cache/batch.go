@@ -174,11 +174,29 @@ func (b *batches) get(k Key, info fs.FileInfo) ([]byte, bool) {
 	b.mu.RLock()
 	known := b.files[id]
 	b.mu.RUnlock()
-	if known == nil || known.info.Size() != info.Size() || !known.info.ModTime().Equal(info.ModTime()) {
+	if known == nil || !known.is(info) {
 		return nil, false
 	}
 	data, ok := decodeRecord(k, known.records[k])
 	return bytes.Clone(data), ok
+}
+
+// is reports whether a file that may be the one of a batch is it.
+func (b *batch) is(info fs.FileInfo) bool {
+	return os.SameFile(b.info, info) && b.info.Size() == info.Size() && b.info.ModTime().Equal(info.ModTime())
+}
+
+// byKey says in which of the batches that were read the record of a key is.
+func (b *batches) byKey() map[Key]*batch {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	of := map[Key]*batch{}
+	for _, one := range b.files {
+		for k := range one.records {
+			of[k] = one
+		}
+	}
+	return of
 }
 
 func (b *batches) any() bool {

@@ -222,3 +222,73 @@ func TestPutAllComesAfterItsBlobs(t *testing.T) {
 		t.Errorf("%d flushes, want one for each batch", flushes)
 	}
 }
+
+// The state of records is the same for who has read their batch and for who looks at each, whatever became of one of them, and both mark
+// them all as used.
+func TestTouchRecordsOfABatch(t *testing.T) {
+	d, other, records := openBatch(t, 100)
+	keys := make([]Key, len(records), len(records)+1)
+	for i, r := range records {
+		keys[i] = r.Key
+	}
+	keys = append(keys, NewKey("nobody has put it", 1).Sum())
+	for _, k := range []int{0, 99} { // one of each file
+		if _, err := other.Get(t.Context(), keys[k]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	age := func() {
+		for _, k := range keys {
+			info, err := os.Lstat(d.recordPath(k))
+			if err == nil {
+				err = os.Chtimes(d.recordPath(k), old, info.ModTime())
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	seen := map[Digest]string{}
+	for _, c := range []struct {
+		what string
+		do   func() error
+	}{
+		{"all there", func() error { return nil }},
+		{"one removed", func() error { return os.Remove(d.recordPath(keys[7])) }},
+		{"one put again", func() error { return d.Put(t.Context(), keys[8], []byte("another")) }},
+		{"one put back", func() error { return d.Put(t.Context(), keys[7], records[7].Data) }},
+		{"one file gone", func() error {
+			for _, k := range keys[64:] {
+				if err := os.Remove(d.recordPath(k)); err != nil && !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+			}
+			return nil
+		}},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		var states [2]Digest
+		for i, disk := range []*Disk{other, openAt(t, d.dir)} {
+			age()
+			var err error
+			if states[i], err = disk.TouchRecords(t.Context(), keys); err != nil {
+				t.Fatal(err)
+			}
+			for n, k := range keys {
+				if info, err := os.Lstat(d.recordPath(k)); err == nil && !time.Unix(0, lastUse(info)).After(old) {
+					t.Errorf("%s: record %d is not marked", c.what, n)
+				}
+			}
+		}
+		if states[0] != states[1] {
+			t.Errorf("%s: who has read the batch sees another state", c.what)
+		}
+		if before, ok := seen[states[0]]; ok {
+			t.Errorf("%s: the state is that of %s", c.what, before)
+		}
+		seen[states[0]] = c.what
+	}
+}

@@ -54,13 +54,22 @@ func (d *Disk) Touch(ctx context.Context, keys []Key, blobs []Digest) error {
 // The error is the context's.
 func (d *Disk) TouchRecords(ctx context.Context, keys []Key) (state Digest, err error) {
 	b := NewKey("state of records", 1)
+	of := d.batches.byKey()
+	whole := map[*batch]fs.FileInfo{} // nil for one that has lost a name
 	for _, k := range keys {
 		if err := ctx.Err(); err != nil {
 			return state, err
 		}
-		name := d.recordPath(k)
-		info, err := os.Lstat(name)
-		if err != nil || !d.use(name, info) {
+		in := of[k]
+		info, known := whole[in]
+		if in != nil && !known {
+			info = d.useBatch(in, k)
+			whole[in] = info
+		}
+		if info == nil {
+			info = d.useName(d.recordPath(k))
+		}
+		if info == nil {
 			b.Key("none", k)
 			continue
 		}
@@ -69,11 +78,31 @@ func (d *Disk) TouchRecords(ctx context.Context, keys []Key) (state Digest, err 
 	return Digest(b.Sum()), ctx.Err()
 }
 
-// Used implements [Keeper].
-func (d *Disk) Used(name string) bool {
+// useName notes that the file name is used now, and returns what it is, nil when it is not there.
+func (d *Disk) useName(name string) fs.FileInfo {
 	info, err := os.Lstat(name)
-	return err == nil && d.use(name, info)
+	if err != nil || !d.use(name, info) {
+		return nil
+	}
+	return info
 }
+
+// useBatch notes that all records of a batch are used now, by the name of one of them, and returns what its file is: nil unless it has
+// as many names as records, which are then all there.
+func (d *Disk) useBatch(b *batch, one Key) fs.FileInfo {
+	name := d.recordPath(one)
+	if d.useName(name) == nil {
+		return nil
+	}
+	info, err := os.Lstat(name) // as it is with the new stamp: a collector that takes a name away from now on sees that
+	if err != nil || !b.is(info) || filestat.Names(info) != len(b.records) {
+		return nil
+	}
+	return info
+}
+
+// Used implements [Keeper].
+func (d *Disk) Used(name string) bool { return d.useName(name) != nil }
 
 // use stamps the file name unless its stamp is new enough, and reports whether it is still there.
 //

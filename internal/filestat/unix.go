@@ -23,6 +23,14 @@ func Share(info fs.FileInfo) int64 {
 	return Allocated(info)
 }
 
+// Names is how many names a file has: hard links.
+func Names(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Nlink)
+	}
+	return 1
+}
+
 // Shared names the inode of a file that has several names; ok is false for one with one name, and for directories.
 func Shared(info fs.FileInfo) (id Inode, ok bool) {
 	st, isUnix := info.Sys().(*syscall.Stat_t)

@@ -14,6 +14,15 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 	s.planning = true
 	plans := make([]stage.PlannedStep, len(s.steps))
 	runs := make([]bool, len(s.steps)) // the step, or a Run that it depends on, would run
+	var quick []int
+	for i := range s.steps {
+		if s.isQuick(i) && changesFiles(s.steps[i].Op) {
+			quick = append(quick, i)
+		}
+	}
+	if err := s.lookQuick(ctx, quick); err != nil {
+		return nil, err
+	}
 	for i, step := range s.steps {
 		plans[i] = stage.PlannedStep{Step: step}
 		if !s.needed[i] {
@@ -58,11 +67,10 @@ func (s *session) planStep(ctx context.Context, step *stage.Step, below bool) (s
 		return stage.Hit, nil // read only as far as the steps above need it
 	}
 	if s.isQuick(step.ID) {
-		known, err := s.recorded(ctx, s.recipes[step.ID])
-		if known {
-			return stage.Hit, err
+		if s.quick.before[step.ID].Load() {
+			return stage.Hit, nil
 		}
-		return stage.Ran, err
+		return stage.Ran, nil
 	}
 	o, err := s.lookup(ctx, step, s.recipes[step.ID])
 	switch {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/internal/dag"
 	"github.com/stagewright/stagewright/internal/tree"
 	"github.com/stagewright/stagewright/stage"
 )
@@ -22,6 +23,7 @@ type quick struct {
 	is      []bool // of each step
 	instant []bool // of quick steps and of scratch: nothing below has to be read
 	done    []atomic.Pointer[quickStep]
+	before  []atomic.Bool // of steps that were done in an earlier build, as far as was looked
 	turns   [64]quickTurn // by the last bits of a step's number: a step is done once
 	records recordWriter
 }
@@ -38,7 +40,7 @@ type quickStep struct {
 func (s *session) findQuick() {
 	n := len(s.steps)
 	s.follows = make([]bool, n)
-	q := &quick{is: make([]bool, n), instant: make([]bool, n), done: make([]atomic.Pointer[quickStep], n)}
+	q := &quick{is: make([]bool, n), instant: make([]bool, n), done: make([]atomic.Pointer[quickStep], n), before: make([]atomic.Bool, n)}
 	for i := range q.turns {
 		q.turns[i].slot = make(chan struct{}, 1)
 	}
@@ -113,12 +115,81 @@ func (s *session) settle(ctx context.Context, d *demand, id int) (*quickStep, er
 			return nil, err
 		}
 	}
-	for _, i := range steps {
-		if err := s.settleOne(ctx, d, s.steps[i]); err != nil {
-			return nil, err
-		}
+	if err := s.lookQuick(ctx, steps); err != nil {
+		return nil, err
+	}
+	if err := s.settleAll(ctx, d, id, steps); err != nil {
+		return nil, err
 	}
 	return s.quick.done[id].Load(), nil
+}
+
+// fewSteps is how many quick steps one goroutine does as fast as two.
+const fewSteps = 500
+
+// settleAll does quick steps in the order of their numbers, of which id is the last. Of many, another task does those of the second half
+// that stand on nothing else that is to be done: most often these are stages of their own.
+func (s *session) settleAll(ctx context.Context, d *demand, id int, steps []int) error {
+	if len(steps) < fewSteps || s.opts.Parallel == 1 {
+		return s.settleSome(ctx, d, steps, func(*stage.Step) bool { return true })
+	}
+	inputs := []dag.Input[task, any]{
+		{Key: task{kind: kindSettle, step: id}, Task: func(ctx context.Context, d *demand) (any, error) {
+			return nil, s.settleSome(ctx, d, steps, func(*stage.Step) bool { return true })
+		}},
+		{Key: task{kind: kindSettleReady, step: id}, Task: func(ctx context.Context, d *demand) (any, error) {
+			return nil, s.settleSome(ctx, d, steps[len(steps)/2:], s.isReady)
+		}},
+	}
+	_, err := s.all(ctx, d, inputs)
+	return err
+}
+
+// settleSome does those of some quick steps that are wanted when their turn comes.
+func (s *session) settleSome(ctx context.Context, d *demand, steps []int, wanted func(*stage.Step) bool) error {
+	for _, i := range steps {
+		step := s.steps[i]
+		if !wanted(step) {
+			continue
+		}
+		if err := s.settleOne(ctx, d, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isReady reports whether a quick step stands on nothing that is to be done.
+func (s *session) isReady(step *stage.Step) bool {
+	for _, id := range standing(step) {
+		if id = s.below(id); s.quick.is[id] && s.quick.done[id].Load() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// lookQuick finds out which of some quick steps, in the order of their numbers, were done before: those that have a record, and what
+// they stand on, whose records nobody has to look at. A stage that nothing has changed costs one look.
+func (s *session) lookQuick(ctx context.Context, steps []int) error {
+	for _, i := range slices.Backward(steps) {
+		if before := &s.quick.before[i]; !before.Load() {
+			known, err := s.recorded(ctx, s.recipes[i])
+			if err != nil {
+				return err
+			}
+			if !known {
+				continue
+			}
+			before.Store(true)
+		}
+		for _, next := range standing(s.steps[i]) {
+			if next = s.below(next); s.quick.is[next] {
+				s.quick.before[next].Store(true)
+			}
+		}
+	}
+	return nil
 }
 
 // unsettled lists the quick steps at and below one that were not done, and the base images that they stand on.
@@ -162,14 +233,7 @@ func (s *session) settleOne(ctx context.Context, d *demand, step *stage.Step) er
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	key := s.recipes[step.ID]
-	known := s.quick.records.has(key)
-	if !known {
-		var err error
-		if known, err = s.recorded(ctx, key); err != nil {
-			return err
-		}
-	}
+	known := s.quick.before[step.ID].Load() || s.quick.records.has(s.recipes[step.ID])
 	var began time.Time
 	status := stage.Hit
 	if !known {

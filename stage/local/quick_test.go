@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stagewright/stagewright/cache"
@@ -115,6 +116,79 @@ func TestManySmallSteps(t *testing.T) {
 	}
 }
 
+// gets counts the records that are looked for.
+type gets struct {
+	*cache.Disk
+	n atomic.Int64
+}
+
+func (g *gets) Get(ctx context.Context, key cache.Key) ([]byte, error) {
+	g.n.Add(1)
+	return g.Disk.Get(ctx, key)
+}
+
+// After an edit the cache is asked for the steps that the edit can have changed and for the last step of each other stage, however long
+// that is, and a record that is lost below one that is there is no step that was not done. A plan says the same.
+func TestManySmallStepsAreLookedForFromAbove(t *testing.T) {
+	const stages, length = 30, 20
+	dir := t.TempDir()
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := stage.Scratch()
+	for i := range stages {
+		s := stage.Scratch()
+		if i == 0 {
+			s = s.CopyFrom(stage.Dir(dir), "file", "/")
+		}
+		for j := range length {
+			s = s.File(fmt.Sprintf("/f%d", j), fmt.Sprint(i, j))
+		}
+		all = all.CopyFrom(s, "/", fmt.Sprintf("/%d/", i))
+	}
+	disk, err := cache.OpenDisk(t.TempDir(), cache.DiskOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	store := &gets{Disk: disk}
+	e, err := local.New(local.Options{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	run := func() (status map[stage.Status]int, asked int64) {
+		t.Helper()
+		before := store.n.Load()
+		res := build(t, e, all, stage.Request{})
+		defer res.Close()
+		return countStatus(res), store.n.Load() - before
+	}
+	write("first")
+	run()
+	write("second")
+	const edited = 1 + length + stages
+	plan, err := e.Plan(t.Context(), compile(t, all), stage.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned := map[stage.Status]int{}
+	for _, p := range plan {
+		if reported := p.Step.Parent >= 0; reported {
+			planned[p.Status]++
+		}
+	}
+	status, asked := run()
+	if status[stage.Ran] != edited || planned[stage.Ran] != edited {
+		t.Errorf("%v, planned %v, want %d done", status, planned, edited)
+	}
+	if most := int64(edited + stages + 40); asked > most {
+		t.Errorf("%d records were asked for, want at most %d", asked, most)
+	}
+}
+
 // What the cache has of small steps is what doing each by itself gives, and is explained as a build does it.
 func TestManySmallStepsVerifiedAndExplained(t *testing.T) {
 	dir := t.TempDir()
@@ -192,6 +266,36 @@ func TestManySmallStepsInAFullCache(t *testing.T) {
 	}
 }
 
+// A panic of Request.Progress comes out of Execute, whichever goroutine does the step that it is about.
+func TestManySmallStepsAndAPanic(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const stages = 80
+	for _, at := range []string{"stage 3,", fmt.Sprintf("stage %d,", stages-3)} {
+		t.Run(at, func(t *testing.T) {
+			e := executor(t, t.TempDir(), local.Options{})
+			defer func() {
+				if v := recover(); !strings.Contains(fmt.Sprint(v), "enough") {
+					t.Errorf("%v came out of Execute", v)
+				}
+			}()
+			g := compile(t, manySteps(dir, stages))
+			_, err := e.Execute(t.Context(), g, stage.Request{Progress: func(ev stage.Event) {
+				started, ok := ev.(stage.StepStarted)
+				if !ok {
+					return
+				}
+				if file, ok := started.Step.Op.(*stage.FileOp); ok && strings.HasPrefix(string(file.Content), at) {
+					panic("enough")
+				}
+			}})
+			t.Errorf("it ended with %v", err)
+		})
+	}
+}
+
 // Builds side by side that share steps agree, and each reports each step once.
 func TestManySmallStepsSideBySide(t *testing.T) {
 	dir := t.TempDir()
@@ -199,7 +303,7 @@ func TestManySmallStepsSideBySide(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := executor(t, t.TempDir(), local.Options{})
-	g, err := stage.Compile(t.Context(), []stage.Stage{manySteps(dir, 8), manySteps(dir, 9)}, stage.Options{})
+	g, err := stage.Compile(t.Context(), []stage.Stage{manySteps(dir, 60), manySteps(dir, 61)}, stage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

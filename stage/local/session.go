@@ -76,22 +76,24 @@ type session struct {
 type kind uint8
 
 const (
-	kindOutcome    kind = iota // the step's record, from the cache or made now
-	kindTree                   // the files after the step
-	kindBranch                 // the same, demanded beside others
-	kindGate                   // the outcome, demanded by a gate
-	kindLower                  // the directory of the step's changes
-	kindLayer                  // the compressed layer of the step's changes
-	kindChanges                // the compressed layer of changes that several steps can have made: one copy for two platforms
-	kindImageLayer             // the same, demanded beside others
-	kindBase                   // the layers of a base image, indexed
-	kindBaseLayer              // one of them
-	kindExecute                // one execution of a content key
-	kindImage                  // the image of a target, by its place in Graph.Targets
-	kindRecompress             // a layer of a base image in the form that Options.Compression asks for
-	kindAgain                  // a step done again, to be compared
-	kindBlob                   // the bytes of a layer that the cache has lost
-	kindExport                 // the layers that an export lacks
+	kindOutcome     kind = iota // the step's record, from the cache or made now
+	kindTree                    // the files after the step
+	kindBranch                  // the same, demanded beside others
+	kindGate                    // the outcome, demanded by a gate
+	kindLower                   // the directory of the step's changes
+	kindLayer                   // the compressed layer of the step's changes
+	kindChanges                 // the compressed layer of changes that several steps can have made: one copy for two platforms
+	kindImageLayer              // the same, demanded beside others
+	kindSettle                  // quick steps, up to one
+	kindSettleReady             // those of them that wait for no other, beside
+	kindBase                    // the layers of a base image, indexed
+	kindBaseLayer               // one of them
+	kindExecute                 // one execution of a content key
+	kindImage                   // the image of a target, by its place in Graph.Targets
+	kindRecompress              // a layer of a base image in the form that Options.Compression asks for
+	kindAgain                   // a step done again, to be compared
+	kindBlob                    // the bytes of a layer that the cache has lost
+	kindExport                  // the layers that an export lacks
 )
 
 // task names one value of the evaluation: of a step, or of a key that several

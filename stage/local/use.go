@@ -79,20 +79,20 @@ func (s *session) touch(ctx context.Context, now bool) error {
 	if err != nil {
 		return err
 	}
-	mark := func() error {
+	mark := func() (err error) {
+		if !known {
+			if u, err = s.readUses(ctx, store, list); err != nil {
+				return err
+			}
+		}
 		if err := s.markUses(ctx, store, u); err != nil {
 			return err
 		}
 		return save(ctx, s, key, touchRecord{s.started.Unix()})
 	}
-	if known && !now {
+	if !now {
 		s.marking.Go(func() { _ = mark() }) // beside what becomes of the result
 		return nil
-	}
-	if !known {
-		if u, err = s.readUses(ctx, store, list); err != nil {
-			return err
-		}
 	}
 	return mark()
 }
