@@ -132,7 +132,7 @@ func (p *process) run(ctx context.Context) (sandbox.Status, error) {
 	origin := originOf(p.machine, p.id, p.spec)
 	var err error
 	if p.ahead != nil {
-		p.helper, err = p.ahead.helper(&origin, p.descriptors())
+		p.helper, err = p.ahead.helper(&origin, p.config, p.descriptors())
 	} else {
 		p.helper, err = startHelper(&origin, p.descriptors())
 	}
@@ -194,7 +194,7 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 	}
 	if p.ready {
 		if p.ahead != nil && len(p.given) == 0 && !p.config.DryRun { // one that is given its root cannot be started ahead
-			p.ahead.prepare(&p.helper.origin)
+			p.ahead.prepare(&p.helper.origin, p.config.System)
 		}
 		if err := p.groups.close(); err != nil {
 			return err

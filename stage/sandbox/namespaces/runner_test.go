@@ -1,6 +1,7 @@
 package namespaces_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -35,6 +36,22 @@ func TestConformanceWithout(t *testing.T) {
 			sandboxtest.Test(t, newRunner, sandboxtest.Options{Features: mask})
 		})
 	}
+}
+
+// TestConformanceAhead runs each process with a helper that was started, and has mounted what it could, while another one ran.
+func TestConformanceAhead(t *testing.T) {
+	sandboxtest.Test(t, func(t *testing.T) sandbox.Runner { return ahead{namespaces.New(namespaces.Options{Dir: t.TempDir()})} }, sandboxtest.Options{})
+}
+
+// ahead is a Runner that runs another process of the same kind before each.
+type ahead struct{ *namespaces.Runner }
+
+func (r ahead) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.Status, error) {
+	root := spec.Root
+	root.Upper, root.Work = "", ""
+	before := &sandbox.Spec{Root: root, Args: []string{sandboxtest.Prober, "exit", "0"}, Network: spec.Network, Features: spec.Features}
+	_, _ = r.Runner.Run(ctx, before) // what is wrong with it is wrong with spec
+	return r.Runner.Run(ctx, spec)
 }
 
 // TestConformanceRanges maps subordinate ids, as for an ordinary user whose

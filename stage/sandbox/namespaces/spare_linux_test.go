@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -97,6 +99,58 @@ func TestSpare(t *testing.T) {
 	}
 	run(like)
 	r.spares.expire(spareOf(t, r))
+}
+
+// TestAhead: a root whose system directories were mounted ahead is the same as one where they were mounted for it, whatever the
+// step before had.
+func TestAhead(t *testing.T) {
+	lower := sandboxtest.Lower(t)
+	features := []sandbox.Features{0, sandbox.FeatureAll}
+	networks := []sandbox.Network{sandbox.NetworkHost, sandbox.NetworkNone}
+	r := New(Options{})
+	if err := r.Probe(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	mounts := func(r *Runner, f sandbox.Features, n sandbox.Network) string {
+		t.Helper()
+		var out strings.Builder
+		s := &sandbox.Spec{
+			Root: sandbox.Root{Lowers: []string{lower}}, Args: []string{sandboxtest.Prober, "read", "/proc/self/mountinfo"},
+			Features: f, Network: n, Hostname: "named", Stdout: &out,
+		}
+		if st, err := r.Run(t.Context(), s); err != nil || st.Code != 0 {
+			t.Fatal(st, err)
+		}
+		return withoutNumbers(out.String())
+	}
+	for _, f := range features {
+		for _, n := range networks {
+			want := mounts(New(Options{}), f, n)
+			mounts(r, f, n) // whatever waits, what is started now is for the like
+			waiting := spareOf(t, r)
+			waiting.expiry.Stop() // a machine with much to do takes its time
+			if got := mounts(r, f, n); got != want {
+				t.Errorf("features %v, network %v: ahead\n%s\nat once\n%s", f, n, got, want)
+			}
+			wantGone(t, waiting.helper)
+		}
+	}
+	r.spares.expire(spareOf(t, r))
+}
+
+// withoutNumbers takes from a mountinfo the numbers of mounts, devices and descriptors, which are of that one sandbox, and the order, which says
+// when each was made.
+func withoutNumbers(info string) string {
+	lines := strings.Split(strings.TrimSpace(info), "\n")
+	for i, l := range lines {
+		fields := strings.Fields(l)[3:]
+		if slices.Contains(fields, "overlay") {
+			fields = fields[:3]
+		}
+		lines[i] = strings.Join(fields, " ")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // TestNoSpareWithRoot: a step that is given its root neither uses up the helper of the next one nor has one started.

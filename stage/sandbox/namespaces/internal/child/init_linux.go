@@ -1,6 +1,7 @@
 package child
 
 import (
+	"math"
 	"os"
 	"runtime"
 
@@ -78,6 +79,12 @@ func run(created *[]Created) *Failure {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail(StageSetup, "become unreadable for others", "", err)
 	}
+	b := newBuilder(&c)
+	if c.Ahead {
+		if f := b.mountAhead(); f != nil {
+			return f
+		}
+	}
 	if len(c.Remove) > 0 {
 		if err := RemoveCreated(c.Upper, c.Remove); err != nil {
 			return fail(StageSetup, "remove mount points", c.Upper, err)
@@ -87,12 +94,11 @@ func run(created *[]Created) *Failure {
 		}
 		return nil
 	}
-	if f := namespaceSettings(&c); f != nil {
-		return f
+	if err := unix.Sethostname([]byte(c.Hostname)); err != nil {
+		return fail(StageSetup, "set the host name", c.Hostname, err)
 	}
-	unix.Umask(0)
 	var f *Failure
-	if *created, f = buildRoot(&c); f != nil {
+	if *created, f = b.build(); f != nil {
 		return f
 	}
 	if f := openStdio(&c); f != nil {
@@ -152,10 +158,20 @@ func parentGone() bool {
 	}
 }
 
-// closeFrom closes all descriptors from fd upwards but those of the Go
+// closeFrom has execve close all descriptors from fd upwards. Until then nobody but this process, which nobody may look into, can
+// reach them. Kernels before Linux 5.11 cannot do that at once.
+func closeFrom(fd int) error {
+	err := unix.CloseRange(uint(fd), math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == unix.ENOSYS || err == unix.EINVAL || err == unix.EPERM { // a filter of an old container manager says EPERM
+		return closeEach(fd)
+	}
+	return err
+}
+
+// closeEach closes all descriptors from fd upwards but those of the Go
 // runtime's poller, which an init function of the program may have started and
 // which would take the process down. They lead nowhere and end with execve.
-func closeFrom(fd int) error {
+func closeEach(fd int) error {
 	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

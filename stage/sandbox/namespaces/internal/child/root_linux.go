@@ -2,6 +2,7 @@ package child
 
 import (
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ type builder struct {
 	sources     []int // of c.Mounts, -1 for those without
 	nodes       []int // of deviceNodes, -1 for those that the host lacks
 	sys         int   // the host's /sys, for when there can be no new one
+	ahead       bool  // /proc, /dev and /sys are mounted in the scratch, and are moved
 	emulators   []int // of c.Emulators
 	scratch     int   // a private tmpfs for everything that is not the image's
 	root        int
@@ -28,19 +30,17 @@ const openPath = unix.O_PATH | unix.O_CLOEXEC
 
 func name(fd int) string { return strconv.Itoa(fd) }
 
-// buildRoot mounts everything that the process is to see and enters it.
-func buildRoot(c *Config) ([]Created, *Failure) {
-	b := &builder{c: c, upper: -1, work: -1, sys: -1}
-	fds, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Fchdir(fds)
+func newBuilder(c *Config) *builder { return &builder{c: c, upper: -1, work: -1, sys: -1} }
+
+// build mounts everything that the process is to see and enters it.
+func (b *builder) build() ([]Created, *Failure) {
+	steps := []func() *Failure{
+		b.begin, b.openHost, b.mountScratch, b.mountOverlay, b.mountProc, b.registerEmulators, b.mountDev, b.mountSys, b.mountAll, b.pivot,
 	}
-	if err != nil {
-		return nil, fail(StageSetup, "enter", "/proc/self/fd", err)
+	if b.ahead {
+		steps = []func() *Failure{b.openHost, b.mountOverlay, b.moveSystem, b.mountAll, b.pivot}
 	}
-	for _, step := range []func() *Failure{
-		b.openHost, b.mountScratch, b.mountOverlay, b.mountProc, b.registerEmulators, b.mountDev, b.mountSys, b.mountAll, b.pivot,
-	} {
+	for _, step := range steps {
 		if f := step(); f != nil {
 			return b.w.created, f
 		}
@@ -48,25 +48,38 @@ func buildRoot(c *Config) ([]Created, *Failure) {
 	return b.w.created, nil
 }
 
+// begin leaves the host's mounts, and goes where descriptors are paths.
+func (b *builder) begin() *Failure {
+	if f := separate(&b.c.System); f != nil {
+		return f
+	}
+	unix.Umask(0)
+	fds, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Fchdir(fds)
+	}
+	if err != nil {
+		return fail(StageSetup, "enter", "/proc/self/fd", err)
+	}
+	return nil
+}
+
+func openDir(path string) (int, error) { return unix.Open(path, openPath|unix.O_DIRECTORY, 0) }
+
 // openHost opens all that is needed of the host before anything hides it.
 func (b *builder) openHost() *Failure {
 	if b.c.Given {
 		return b.takeGiven()
 	}
-	dir := func(path string) (int, error) { return unix.Open(path, openPath|unix.O_DIRECTORY, 0) }
-	for _, l := range b.c.Lowers {
-		fd, err := dir(l)
-		if err != nil {
-			return fail(StageRoot, "open the lower directory", l, err)
-		}
-		b.lowers = append(b.lowers, fd)
+	if f := b.openLowers(); f != nil {
+		return f
 	}
 	var err error
 	if b.c.Upper != "" {
-		if b.upper, err = dir(b.c.Upper); err != nil {
+		if b.upper, err = openDir(b.c.Upper); err != nil {
 			return fail(StageRoot, "open the upper directory", b.c.Upper, err)
 		}
-		if b.work, err = dir(b.c.Work); err != nil {
+		if b.work, err = openDir(b.c.Work); err != nil {
 			return fail(StageRoot, "open the work directory", b.c.Work, err)
 		}
 	}
@@ -79,9 +92,39 @@ func (b *builder) openHost() *Failure {
 		}
 		b.sources = append(b.sources, fd)
 	}
-	if f := b.openEmulators(); f != nil {
+	if f := b.openEmulators(); f != nil || b.ahead {
 		return f
 	}
+	return b.openSystem()
+}
+
+// openLowers opens the lower directories. Those of a long stack are beside each other, and the way there is gone once.
+func (b *builder) openLowers() *Failure {
+	beside, at := "", -1
+	defer func() { _ = unix.Close(at) }()
+	for _, l := range b.c.Lowers {
+		if up := path.Dir(path.Dir(l)); up != beside {
+			_ = unix.Close(at)
+			at, _ = openDir(up) // what is wrong with it is wrong with l
+			beside = up
+		}
+		// A name after a slash stays below; one that path.Dir has made simpler has no such prefix.
+		name, ok := strings.CutPrefix(l, beside+"/")
+		if !ok || at < 0 {
+			name = l
+		}
+		fd, err := unix.Openat(at, name, openPath|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return fail(StageRoot, "open the lower directory", l, err)
+		}
+		b.lowers = append(b.lowers, fd)
+	}
+	return nil
+}
+
+// openSystem opens what of the host is shown in /dev and /sys.
+func (b *builder) openSystem() (f *Failure) {
+	var err error
 	if b.c.BindNodes {
 		for _, n := range deviceNodes {
 			fd, err := unix.Open("/dev/"+n.name, openPath, 0)
@@ -91,7 +134,7 @@ func (b *builder) openHost() *Failure {
 			b.nodes = append(b.nodes, fd)
 		}
 	}
-	if b.sys, err = dir("/sys"); err != nil && !b.c.FreshSysfs {
+	if b.sys, err = openDir("/sys"); err != nil && !b.c.FreshSysfs {
 		return fail(StageSys, "open", "/sys", err)
 	}
 	return nil
@@ -137,7 +180,7 @@ const everywhere = "/proc/fs"
 // is used by descriptor only, or one of the host's.
 func (b *builder) scratchPlace() (at int, path string, err error) {
 	switch {
-	case b.c.Given:
+	case b.c.Given, b.c.Ahead:
 		at, err = unix.Open(everywhere, openPath|unix.O_DIRECTORY, 0)
 		return at, everywhere, err
 	case b.upper >= 0:

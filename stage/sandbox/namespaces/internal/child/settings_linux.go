@@ -6,15 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaceSettings prepares the new namespaces apart from the mounts of the root.
-func namespaceSettings(c *Config) *Failure {
+// separate makes the new namespaces independent of the host's, as far as that does not depend on the step.
+func separate(c *System) *Failure {
 	// From here on nothing that is mounted is seen outside, and nothing that
 	// is mounted outside is seen here.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fail(StageSetup, "make all mounts private", "/", err)
-	}
-	if err := unix.Sethostname([]byte(c.Hostname)); err != nil {
-		return fail(StageSetup, "set the host name", c.Hostname, err)
 	}
 	if c.Loopback {
 		if err := loopbackUp(); err != nil {

@@ -33,6 +33,9 @@ const guarded = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 // link there is refused: what would be mounted at its end is not what the
 // process looks up.
 func (b *builder) systemPlace(n string) (*place, error) {
+	if b.c.Ahead {
+		return b.scratchPlaceOf(n)
+	}
 	b.w.noFollow = true
 	defer func() { b.w.noFollow = false }()
 	return b.w.find("/"+n, true)

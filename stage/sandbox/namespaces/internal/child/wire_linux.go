@@ -37,19 +37,20 @@ type Config struct {
 	Lowers      []string
 	Upper, Work string
 
-	UserXattr  bool // overlay marks as user.*, as outside the initial user namespace
-	BindNodes  bool // show the host's device nodes instead of making some
-	FreshSysfs bool
-	Loopback   bool
-	Hostname   string
-	Mounts     []Mount
+	// Ahead says that this is not the Config yet: the child mounts what System says and waits for the
+	// Config, which must have the same System and nothing Inherited.
+	Ahead bool
+	System
+
+	UserXattr bool // overlay marks as user.*, as outside the initial user namespace
+	Hostname  string
+	Mounts    []Mount
 
 	Args, Env []string
 	Dir       string
 	UID, GID  uint32
 	Groups    []uint32
 	SetGroups bool // setgroups(2) is allowed
-	TTYGroup  bool // group 5 exists, so terminals can belong to it
 	Caps      uint64
 	Filter    []byte  // a struct sock_filter array
 	Null      [3]bool // descriptors 0 to 2 that are to be /dev/null
@@ -74,7 +75,16 @@ type Config struct {
 	// Remove has the child take these out of Upper again, and do nothing else.
 	Remove []Created
 
-	NoMountSetattr, NoVolatile bool
+	NoVolatile bool
+}
+
+// System is how /proc, /dev and /sys are made, and what else does not depend on the step.
+type System struct {
+	BindNodes      bool // show the host's device nodes instead of making some
+	FreshSysfs     bool
+	Loopback       bool
+	TTYGroup       bool // group 5 exists, so terminals can belong to it
+	NoMountSetattr bool
 }
 
 // Emulator is an interpreter to register with the binfmt_misc of a new user namespace.
