@@ -228,7 +228,11 @@ func (b *builder) evaluate(ctx context.Context, g *stage.Graph, o Options, befor
 			_ = closing()
 		}
 	}()
-	res, err := b.executor.Execute(ctx, g, b.request(o))
+	sending := &ahead{ctx: ctx, sinks: o.Sinks}
+	defer sending.end()
+	request := b.request(o)
+	request.Ahead = sending.take
+	res, err := b.executor.Execute(ctx, g, request)
 	if err != nil {
 		done = true
 		return nil, joinFailures(err, b.failed)

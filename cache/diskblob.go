@@ -99,6 +99,21 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
+// Follow implements [Follower].
+func (w *diskWriter) Follow() (Followed, error) {
+	if w.file == nil {
+		return nil, ErrDone
+	}
+	if runtime.GOOS == "windows" { // where a file that is open is not renamed
+		return nil, errors.ErrUnsupported
+	}
+	f, err := os.Open(w.file.Name())
+	if err != nil {
+		return nil, w.disk.wrap("follow blob", err)
+	}
+	return f, nil
+}
+
 func (w *diskWriter) Commit(ctx context.Context, want Digest) (Digest, error) {
 	if w.file == nil {
 		return Digest{}, ErrDone

@@ -80,6 +80,22 @@ type Writer interface {
 	Discard() error
 }
 
+// Follower is a [Writer] whose bytes can be read while it is written.
+type Follower interface {
+	Writer
+
+	// Follow opens what was written, and what will be, for reading beside the Writer: ReadAt gives the bytes of the Writes that
+	// have returned. They can be read after Commit and Discard, too, until the caller closes it.
+	// An error that wraps [errors.ErrUnsupported] says that the medium cannot do that.
+	Follow() (Followed, error)
+}
+
+// Followed is what a [Follower] gives to be read.
+type Followed interface {
+	io.ReaderAt
+	io.Closer
+}
+
 // Leaser is a [Store] from which things may be removed while programs use it.
 type Leaser interface {
 	// Lease keeps from being removed what is used in the store, or comes into it,

@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/platform"
 )
 
@@ -49,6 +50,9 @@ type Request struct {
 	Partial bool
 	// Progress is told what happens, one event at a time.
 	Progress func(Event)
+	// Ahead, unless it is nil, is given large layers when their making begins, to be sent somewhere meanwhile. It returns at once, may be
+	// called on any goroutine, and closes what it is given. Executors that make no layers here do not call it.
+	Ahead func(*image.Growing)
 }
 
 // Secret gives the value of a secret when a step needs it.

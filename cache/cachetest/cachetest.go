@@ -37,6 +37,7 @@ func Test(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"CommitWrongDigest", commitWrongDigest},
 		{"CommitRightDigest", commitRightDigest},
 		{"CommitOnce", commitOnce},
+		{"FollowWriter", followWriter},
 		{"Discard", discard},
 		{"Invisible", invisible},
 		{"Liar", liar},

@@ -3,6 +3,7 @@ package cachetest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -53,6 +54,50 @@ func commitRightDigest(t *testing.T, s cache.Store) {
 		t.Fatalf("Commit: %v, %v; want %v", got, err, want)
 	}
 	wantBlob(t, s, want, []byte("these bytes"))
+}
+
+// followWriter reads what is written beside the writer, where the store can do that.
+func followWriter(t *testing.T, s cache.Store) {
+	for _, commit := range []bool{true, false} {
+		w := create(t, s, "some bytes")
+		f, ok := w.(cache.Follower)
+		if !ok {
+			t.Skip("its writers are no Followers")
+		}
+		from, err := f.Follow()
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatalf("Follow: %v", err)
+		}
+		defer from.Close()
+		wantFollowed(t, from, "some bytes")
+		if _, err := w.Write([]byte(" and more")); err != nil {
+			t.Fatal(err)
+		}
+		wantFollowed(t, from, "some bytes and more")
+		if commit {
+			_, err = w.Commit(t.Context(), digest("some bytes and more"))
+		} else {
+			err = w.Discard()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFollowed(t, from, "some bytes and more")
+		if _, err := f.Follow(); !errors.Is(err, cache.ErrDone) {
+			t.Errorf("Follow when it is done: %v, want ErrDone", err)
+		}
+	}
+}
+
+func wantFollowed(t *testing.T, from io.ReaderAt, want string) {
+	t.Helper()
+	got, err := io.ReadAll(io.NewSectionReader(from, 0, int64(len(want))+1))
+	if err != nil || string(got) != want {
+		t.Errorf("followed %q, %v; want %q", got, err, want)
+	}
 }
 
 func commitOnce(t *testing.T, s cache.Store) {

@@ -130,6 +130,7 @@ type Client struct {
 	retries   retries
 	transport http.RoundTripper
 	uploads   turns // one upload of a blob to a repository at a time, and one change of a list of referrers
+	aheads    aheads
 
 	mu    sync.Mutex
 	hosts map[string]*host

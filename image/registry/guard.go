@@ -157,6 +157,14 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// sentPiece is how much of a body of unknown length is sent at once.
+const sentPiece = 256 << 10
+
+// WriteTo implements io.WriterTo, so that a chunk of a body of unknown length is more than net/http's 32 KiB.
+func (b *sentBody) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{b}, make([]byte, sentPiece))
+}
+
 // bodyError is a layer that could not be read while it was being sent, for which the registry is not to blame.
 type bodyError struct{ err error }
 

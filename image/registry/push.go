@@ -18,7 +18,8 @@ import (
 // ("1", "latest") name the same image in the same repository.
 //
 // What the registry has is neither sent nor opened; layers of a base in the same registry are mounted. What breaks is taken up where it
-// stopped (see [Options.Retries]). The names are moved last, one after the other, when everything that they refer to is there.
+// stopped (see [Options.Retries]). As an [image.Ahead] it sends large layers while a build makes them, unless the registry may have them: those
+// that were edited here, and those of a name that is not there yet. The names are moved last, one after the other, when everything that they refer to is there.
 //
 // The sink is an [image.Reporter]. Errors are of type [*Error]; when one tag of several is refused, Delivery.Refs has those that were moved.
 func Push(ref string, tags ...string) image.Sink {

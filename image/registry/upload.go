@@ -27,7 +27,8 @@ func (p *push) blob(ctx context.Context, b blob) error {
 		return err
 	}
 	u := &upload{push: p, blob: b}
-	for n := 0; !there && n < len(b.from); n++ {
+	u.adopt(ctx, there)
+	for n := 0; !there && u.location == nil && n < len(b.from); n++ {
 		// A registry that does not mount begins an upload instead, which is then used.
 		if there, err = u.begin(ctx, url.Values{"mount": {b.digest.String()}, "from": {b.from[n].RepositoryStr()}}); err != nil && ctx.Err() != nil {
 			return err
@@ -45,6 +46,27 @@ func (p *push) blob(ctx context.Context, b blob) error {
 	}
 	p.sent(b.size)
 	return nil
+}
+
+// adopt goes on with what was sent while the blob was made, or has it forgotten when the blob is there.
+func (u *upload) adopt(ctx context.Context, there bool) {
+	a := u.client.aheads.of(u.repo.name.Name(), u.digest)
+	switch {
+	case a == nil:
+		return
+	case there:
+		a.cancel()
+		a.where(ctx)
+		a.forget(ctx)
+		return
+	}
+	u.location, u.offset = a.where(ctx)
+	if u.location == nil {
+		a.forget(ctx)
+		return
+	}
+	u.resumed = true
+	u.say(image.Transfer{What: u.digest.String(), Done: u.offset, Total: u.size})
 }
 
 // upload sends one blob, by the distribution specification's chunked upload with, as long as nothing breaks, one chunk: begin, send, commit.

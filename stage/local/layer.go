@@ -8,7 +8,10 @@ import (
 	"hash"
 	"io"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -146,13 +149,19 @@ func (s *session) holds(ctx context.Context, digest cache.Digest) bool {
 }
 
 // writeLayer compresses a tar straight into a blob of the cache, in one pass. It fails unless the blob has the digest want, zero for any.
-func (s *session) writeLayer(ctx context.Context, want cache.Digest, fill func(*compress.Writer) error) (rec layerRecord, blocks []compress.Block, err error) {
+// What is written can be followed when follow, unless it is nil, wants that.
+func (s *session) writeLayer(ctx context.Context, want cache.Digest, fill func(*compress.Writer) error, follow func(cache.Writer) *image.Growing) (rec layerRecord, blocks []compress.Block, err error) {
 	w, err := s.opts.Store.Create(ctx)
 	if err != nil {
 		return rec, nil, err
 	}
 	defer w.Discard()
 	blob := &sink{w: w, ctx: ctx}
+	if follow != nil {
+		if blob.followed = follow(w); blob.followed != nil {
+			defer func() { blob.followed.Fail(err) }()
+		}
+	}
 	compressor := compress.NewWriter(blob, s.opts.compressor())
 	diffID := sha256.New()
 	compressor.Tee(diffID)
@@ -162,6 +171,9 @@ func (s *session) writeLayer(ctx context.Context, want cache.Digest, fill func(*
 	digest, err := w.Commit(ctx, want)
 	if err != nil {
 		return rec, nil, err
+	}
+	if blob.followed != nil {
+		blob.followed.Finish(v1.Hash{Algorithm: "sha256", Hex: digest.Hex()})
 	}
 	rec = layerRecord{Digest: digest, DiffID: sum(diffID), Size: blob.n, Blocks: compressor.Blocks(), Total: compressor.Total()}
 	return rec, compressor.Sums(), nil
@@ -174,6 +186,8 @@ type sink struct {
 	w   io.Writer
 	ctx context.Context
 	n   int64
+	// followed is told how many bytes there are, nil for nobody.
+	followed *image.Growing
 }
 
 func (s *sink) Write(p []byte) (int, error) {
@@ -182,5 +196,29 @@ func (s *sink) Write(p []byte) (int, error) {
 	}
 	n, err := s.w.Write(p)
 	s.n += int64(n)
+	if s.followed != nil {
+		s.followed.Grow(int64(n))
+	}
 	return n, err
+}
+
+// aheadLayer is how many bytes make a layer that is worth being sent while it is made.
+const aheadLayer = 32 << 20
+
+// ahead has the bytes of a planned layer sent while they are written, where somebody wants that and the store can do it.
+func (s *session) ahead(w cache.Writer, p *layerPlan) *image.Growing {
+	if s.request.Ahead == nil || p.layout.Size() < aheadLayer {
+		return nil
+	}
+	f, ok := w.(cache.Follower)
+	if !ok {
+		return nil
+	}
+	from, err := f.Follow()
+	if err != nil {
+		return nil // it is sent when it is whole
+	}
+	g := image.NewGrowing(from, p.old != nil)
+	s.request.Ahead(g)
+	return g
 }

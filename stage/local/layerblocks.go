@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/internal/compress"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/tree"
@@ -245,6 +246,11 @@ func (s *session) writePlan(ctx context.Context, d *demand, id int, p *layerPlan
 		var blocks []compress.Block
 		rec, blocks, err = s.writeLayer(ctx, want, func(z *compress.Writer) error {
 			return verifiedOnce(open, func(open tree.Opener) error { return p.fill(ctx, z, open) })
+		}, func(w cache.Writer) *image.Growing {
+			if !want.IsZero() {
+				return nil // somebody waits for what the cache has lost
+			}
+			return s.ahead(w, p)
 		})
 		if err != nil || p.size == 0 {
 			return err

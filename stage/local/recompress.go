@@ -85,7 +85,7 @@ func (s *session) recompress(ctx context.Context, d *demand, step *stage.Step, l
 					_, err := io.Copy(w, plain)
 					return err
 				})
-			})
+			}, nil)
 			return err
 		})
 		if err != nil {
