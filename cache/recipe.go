@@ -51,7 +51,7 @@ const (
 // A KeyBuilder is for one goroutine at a time. Its methods return the builder,
 // so that calls chain.
 type KeyBuilder struct {
-	h      hash.Hash
+	h      hash.Hash // of what was in buf before; nil while all of it is there
 	buf    []byte
 	keep   bool // fields
 	fields []Field
@@ -72,9 +72,9 @@ type Field struct {
 // code changes so that the same fields no longer give the same answer: every
 // older record is then a miss.
 func NewKey(kind string, version int) *KeyBuilder {
-	b := &KeyBuilder{h: sha256.New()}
-	b.h.Write([]byte(recipeHeader))
-	b.add(typeKind, kind, uint64Bytes(uint64(version)))
+	b := &KeyBuilder{buf: make([]byte, 0, 512)}
+	b.buf = append(b.buf, recipeHeader...)
+	b.addInt(typeKind, kind, uint64(version))
 	return b
 }
 
@@ -89,7 +89,7 @@ func NewExplainedKey(kind string, version int) *KeyBuilder {
 
 // Bytes adds a byte string. The builder keeps no reference to v.
 func (b *KeyBuilder) Bytes(label string, v []byte) *KeyBuilder {
-	b.add(typeBytes, label, v)
+	add(b, typeBytes, label, v)
 	if b.keep {
 		if len(v) > 64 {
 			b.explain(label, fmt.Sprintf("%d bytes, %v", len(v), Digest(sha256.Sum256(v))))
@@ -102,7 +102,7 @@ func (b *KeyBuilder) Bytes(label string, v []byte) *KeyBuilder {
 
 // String adds a string.
 func (b *KeyBuilder) String(label, v string) *KeyBuilder {
-	b.add(typeString, label, []byte(v))
+	add(b, typeString, label, v)
 	if b.keep {
 		b.explain(label, strconv.Quote(v))
 	}
@@ -116,7 +116,7 @@ func (b *KeyBuilder) Strings(label string, v []string) *KeyBuilder {
 		enc = binary.BigEndian.AppendUint64(enc, uint64(len(s)))
 		enc = append(enc, s...)
 	}
-	b.add(typeList, label, enc)
+	add(b, typeList, label, enc)
 	if b.keep {
 		quoted := make([]string, len(v))
 		for i, s := range v {
@@ -129,7 +129,7 @@ func (b *KeyBuilder) Strings(label string, v []string) *KeyBuilder {
 
 // Int adds an integer.
 func (b *KeyBuilder) Int(label string, v int64) *KeyBuilder {
-	b.add(typeInt, label, uint64Bytes(uint64(v)))
+	b.addInt(typeInt, label, uint64(v))
 	if b.keep {
 		b.explain(label, strconv.FormatInt(v, 10))
 	}
@@ -138,11 +138,11 @@ func (b *KeyBuilder) Int(label string, v int64) *KeyBuilder {
 
 // Bool adds a boolean.
 func (b *KeyBuilder) Bool(label string, v bool) *KeyBuilder {
-	value := []byte{0}
+	value := "\x00"
 	if v {
-		value[0] = 1
+		value = "\x01"
 	}
-	b.add(typeBool, label, value)
+	add(b, typeBool, label, value)
 	if b.keep {
 		b.explain(label, strconv.FormatBool(v))
 	}
@@ -151,7 +151,7 @@ func (b *KeyBuilder) Bool(label string, v bool) *KeyBuilder {
 
 // Digest adds the digest of some content.
 func (b *KeyBuilder) Digest(label string, v Digest) *KeyBuilder {
-	b.add(typeDigest, label, v[:])
+	add(b, typeDigest, label, v[:])
 	if b.keep {
 		b.explain(label, v.String())
 	}
@@ -160,7 +160,7 @@ func (b *KeyBuilder) Digest(label string, v Digest) *KeyBuilder {
 
 // Key adds the key of another question, on whose answer this one builds.
 func (b *KeyBuilder) Key(label string, v Key) *KeyBuilder {
-	b.add(typeKey, label, v[:])
+	add(b, typeKey, label, v[:])
 	if b.keep {
 		b.explain(label, v.String())
 	}
@@ -168,23 +168,54 @@ func (b *KeyBuilder) Key(label string, v Key) *KeyBuilder {
 }
 
 // Sum returns the key of the fields added so far. More may be added after it.
-func (b *KeyBuilder) Sum() Key { return Key(b.h.Sum(nil)) }
+func (b *KeyBuilder) Sum() Key {
+	if b.h == nil {
+		return sha256.Sum256(b.buf)
+	}
+	b.flush()
+	return Key(b.h.Sum(nil))
+}
 
 // Fields returns the recipe so far in readable form, the kind and its version
 // first; nothing unless the builder is of [NewExplainedKey]. The slice is the caller's.
 func (b *KeyBuilder) Fields() []Field { return slices.Clone(b.fields) }
 
-func (b *KeyBuilder) add(typ byte, label string, value []byte) {
-	b.buf = append(b.buf[:0], typ)
+// maxPending is how many bytes of a recipe wait for their hash: of most recipes all, which are then hashed at once.
+const maxPending = 4 << 10
+
+func add[T string | []byte](b *KeyBuilder, typ byte, label string, value T) {
+	b.begin(typ, label, len(value))
+	for len(b.buf)+len(value) > maxPending {
+		n := min(len(value), max(0, maxPending-len(b.buf)))
+		b.buf = append(b.buf, value[:n]...)
+		value = value[n:]
+		b.flush()
+	}
+	b.buf = append(b.buf, value...)
+}
+
+func (b *KeyBuilder) addInt(typ byte, label string, v uint64) {
+	b.begin(typ, label, 8)
+	b.buf = binary.BigEndian.AppendUint64(b.buf, v)
+}
+
+// begin adds what stands before a value of n bytes.
+func (b *KeyBuilder) begin(typ byte, label string, n int) {
+	b.buf = append(b.buf, typ)
 	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(label)))
 	b.buf = append(b.buf, label...)
-	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(value)))
+	b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(n))
+}
+
+// flush hashes what is pending.
+func (b *KeyBuilder) flush() {
+	if b.h == nil {
+		b.h = sha256.New()
+	}
 	b.h.Write(b.buf)
-	b.h.Write(value)
+	b.buf = b.buf[:0]
 }
 
 func (b *KeyBuilder) explain(label, value string) {
 	b.fields = append(b.fields, Field{Label: label, Value: value})
 }
-
-func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }

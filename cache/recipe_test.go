@@ -2,6 +2,8 @@ package cache_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -171,4 +173,29 @@ func ExampleNewExplainedKey() {
 	// compile = version 1
 	// file = "main.c"
 	// flags = ["-O2"]
+}
+
+// The key is the hash of the recipe as it is documented, however long the fields are.
+func TestKeyOfLongFields(t *testing.T) {
+	field := func(typ byte, label string, value []byte) []byte {
+		b := binary.BigEndian.AppendUint64([]byte{typ}, uint64(len(label)))
+		b = append(b, label...)
+		b = binary.BigEndian.AppendUint64(b, uint64(len(value)))
+		return append(b, value...)
+	}
+	for _, n := range []int{0, 1, 4000, 4095, 4096, 4097, 8191, 8192, 8193, 100_000} {
+		long := bytes.Repeat([]byte("x"), n)
+		b := cache.NewKey("long", 3).Bool("no", false).Bytes("bytes", long).Int("i", 5)
+		recipe := append([]byte("stagewright key 1\n"), field('K', "long", []byte{7: 3})...)
+		recipe = append(recipe, field('t', "no", []byte{0})...)
+		recipe = append(recipe, field('b', "bytes", long)...)
+		recipe = append(recipe, field('i', "i", []byte{7: 5})...)
+		if got, want := b.Sum(), cache.Key(sha256.Sum256(recipe)); got != want {
+			t.Errorf("%d bytes: %v, want %v", n, got, want)
+		}
+		recipe = append(recipe, field('s', string(long), long)...)
+		if got, want := b.String(string(long), string(long)).Sum(), cache.Key(sha256.Sum256(recipe)); got != want {
+			t.Errorf("%d bytes, and as many again: %v, want %v", n, got, want)
+		}
+	}
 }

@@ -2,6 +2,8 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
@@ -53,7 +55,8 @@ func (d *Disk) Touch(ctx context.Context, keys []Key, blobs []Digest) error {
 // Of two Puts of as many bytes within the resolution of the clock of the file system, some milliseconds, the second may go unseen.
 // The error is the context's.
 func (d *Disk) TouchRecords(ctx context.Context, keys []Key) (state Digest, err error) {
-	b := NewKey("state of records", 1)
+	sum := sha256.New()
+	var line []byte
 	of := d.batches.byKey()
 	whole := map[*batch]fs.FileInfo{} // nil for one that has lost a name
 	for _, k := range keys {
@@ -69,13 +72,22 @@ func (d *Disk) TouchRecords(ctx context.Context, keys []Key) (state Digest, err 
 		if info == nil {
 			info = d.useName(d.recordPath(k))
 		}
+		line = append(line, k[:]...)
 		if info == nil {
-			b.Key("none", k)
-			continue
+			line = append(line, "none"...)
+		} else {
+			line = append(line, "put "...)
+			line = binary.BigEndian.AppendUint64(line, uint64(info.ModTime().UnixNano()))
+			line = binary.BigEndian.AppendUint64(line, uint64(info.Size()))
 		}
-		b.Key("record", k).Int("put", info.ModTime().UnixNano()).Int("size", info.Size())
+		if len(line) > 4<<10 {
+			sum.Write(line)
+			line = line[:0]
+		}
 	}
-	return Digest(b.Sum()), ctx.Err()
+	sum.Write(line)
+	sum.Sum(state[:0])
+	return state, ctx.Err()
 }
 
 // useName notes that the file name is used now, and returns what it is, nil when it is not there.

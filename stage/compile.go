@@ -92,7 +92,6 @@ func Compile(ctx context.Context, targets []Stage, o Options) (*Graph, error) {
 		platformScopes: map[platform.Platform]*bindings{},
 		graph:          &Graph{stages: slices.Clone(targets), points: map[point]int{}, pins: map[pinKey]platform.Platform{}, build: o.BuildPlatform},
 		states:         map[point]*state{},
-		visiting:       map[point]bool{},
 		declarations:   map[declKey]*declaration{},
 		chosen:         map[pinKey]Stage{},
 		numbers:        map[*root]string{},
@@ -130,8 +129,8 @@ type (
 	// once, except for what follows an argument that tells it the target.
 	point struct {
 		link     *link
-		platform platform.Platform
-		target   platform.Platform // zero where it makes no difference
+		platform platformID
+		target   platformID // zero where it makes no difference
 	}
 	pinKey struct {
 		root     *root
@@ -161,7 +160,7 @@ type compiler struct {
 	reported map[string]bool
 
 	states         map[point]*state
-	visiting       map[point]bool
+	underWay       state          // in states: of a point that is being compiled
 	sees           map[*link]bool // what seesTarget found
 	path           []string       // names of the stages being compiled, for the report of a cycle
 	declarations   map[declKey]*declaration
@@ -253,11 +252,11 @@ func (c *compiler) at(l *link, target platform.Platform) *state {
 	var st *state
 	for x := l; x != nil && st == nil; x = x.prev {
 		key := c.point(x, p, target)
-		if c.visiting[key] {
+		if st = c.states[key]; st == &c.underWay {
 			c.fail(l.at, c.label(l.root), "", fmt.Errorf("%w: %s", ErrCycle, c.cycle(c.label(l.root))), "a stage cannot need its own result; take the files from another stage")
 			return &state{scope: scope{cfg: &image.Config{}, unknown: true}, step: -1}
 		}
-		if st = c.states[key]; st == nil {
+		if st == nil {
 			todo = append(todo, x)
 		}
 	}
@@ -267,13 +266,12 @@ func (c *compiler) at(l *link, target platform.Platform) *state {
 	c.path = append(c.path, c.label(l.root))
 	for _, x := range slices.Backward(todo) {
 		key := c.point(x, p, target)
-		c.visiting[key] = true
+		c.states[key] = &c.underWay
 		if x.prev == nil {
 			st = c.begin(x, p, target)
 		} else {
 			st = c.next(st, x, p, target)
 		}
-		delete(c.visiting, key)
 		c.states[key] = st
 		c.graph.points[key] = st.step
 	}

@@ -13,9 +13,11 @@ type Graph struct {
 	targets []Target
 	stages  []Stage       // as they were given
 	points  map[point]int // where each link ended up
-	build   platform.Platform
-	pins    map[pinKey]platform.Platform // the platform of a stage when one is asked for
-	chosen  map[pinKey]Stage             // what ForPlatform gave
+
+	platforms []platform.Platform // by the numbers that points have, from 1
+	build     platform.Platform
+	pins      map[pinKey]platform.Platform // the platform of a stage when one is asked for
+	chosen    map[pinKey]Stage             // what ForPlatform gave
 
 	triggered map[*root][]WrittenOp // what ONBUILD instructions added
 }
@@ -90,14 +92,21 @@ func (g *Graph) Step(s Stage, p platform.Platform) (int, bool) {
 	if s.last == nil {
 		return 0, false
 	}
-	at := point{link: s.last, platform: p}
+	own := p
 	if pinned, ok := g.pins[pinKey{s.last.root, p}]; ok {
-		at.platform = pinned
+		own = pinned
 	}
+	number, ok := g.numbered(own)
+	if !ok {
+		return 0, false
+	}
+	at := point{link: s.last, platform: number}
 	if id, ok := g.points[at]; ok {
 		return id, true
 	}
-	at.target = p
+	if at.target, ok = g.numbered(p); !ok {
+		return 0, false
+	}
 	id, ok := g.points[at]
 	return id, ok
 }

@@ -71,7 +71,29 @@ func (c *compiler) point(l *link, p, target platform.Platform) point {
 	if p == target || !c.seesTarget(l) {
 		target = platform.Platform{}
 	}
-	return point{l, p, target}
+	return point{l, c.graph.number(p), c.graph.number(target)}
+}
+
+// platformID is the number of a platform in a graph, from 1; 0 is the zero one.
+type platformID int
+
+// number returns the number of a platform, a new one where it has none.
+func (g *Graph) number(p platform.Platform) platformID {
+	id, ok := g.numbered(p)
+	if !ok {
+		g.platforms = append(g.platforms, p)
+		id = platformID(len(g.platforms))
+	}
+	return id
+}
+
+// numbered returns the number of a platform that has one.
+func (g *Graph) numbered(p platform.Platform) (platformID, bool) {
+	if p == (platform.Platform{}) {
+		return 0, true
+	}
+	i := slices.Index(g.platforms, p)
+	return platformID(i + 1), i >= 0
 }
 
 // seesTarget reports whether what a link describes can depend on the target platform

@@ -55,20 +55,17 @@ func (f *File) index(target string) (int, error) {
 
 // named is the last stage of the file with a name, in whatever letter case.
 func (f *File) named(name string) (int, bool) {
-	name = strings.ToLower(name)
-	for i, s := range slices.Backward(f.stages) {
-		if name != "" && s.Name == name {
-			return i, true
-		}
-	}
-	return 0, false
+	return f.before(len(f.stages), strings.ToLower(name))
 }
 
 // before is the stage that FROM name means in stage i: the latest one above it.
 // Unlike elsewhere, letter case counts.
 func (f *File) before(i int, name string) (int, bool) {
-	for j, s := range slices.Backward(f.stages[:i]) {
-		if name != "" && s.Name == name {
+	if name == "" {
+		return 0, false
+	}
+	for _, j := range slices.Backward(f.byName[name]) {
+		if j < i {
 			return j, true
 		}
 	}

@@ -39,6 +39,7 @@ type File struct {
 	contexts contexts
 	global   []argLine
 	stages   []*buildStage
+	byName   map[string][]int // the numbers of the stages with a name, in their order
 	src      *source
 	lint     *linter.Config
 	warnings []Warning // what reading alone finds
@@ -224,8 +225,9 @@ func (f *File) read(tree *parser.Result, p *problems) {
 			collect.Run(&linter.RuleNoEmptyContinuation, []parser.Range{*w.Location}, linter.RuleNoEmptyContinuation.Format())
 		}
 	}
-	for _, node := range tree.AST.Children {
-		value := f.instruction(node, collect, p)
+	values := f.instructions(tree.AST.Children, collect, p)
+	for i, node := range tree.AST.Children {
+		value := values[i]
 		if value == nil {
 			continue
 		}
@@ -249,6 +251,39 @@ func (f *File) read(tree *parser.Result, p *problems) {
 			f.add(line{command: c, node: node, at: at})
 		}
 	}
+	f.byName = make(map[string][]int, len(f.stages))
+	for i, s := range f.stages {
+		f.byName[s.Name] = append(f.byName[s.Name], i)
+	}
+}
+
+// manyNodes is how many instructions one goroutine reads as fast as two.
+const manyNodes = 1000
+
+// instructions reads all instructions. What has a mistake is nil.
+func (f *File) instructions(nodes []*parser.Node, lint *linter.Linter, p *problems) []any {
+	values := make([]any, len(nodes))
+	half := len(nodes)
+	if half >= manyNodes {
+		half /= 2
+	}
+	// What another goroutine finds in the second half comes after what is found in the first.
+	var warnings []Warning
+	var below problems
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		collect := f.collector(&warnings)
+		for i, node := range nodes[half:] {
+			values[half+i] = f.instruction(node, collect, &below)
+		}
+	})
+	for i, node := range nodes[:half] {
+		values[i] = f.instruction(node, lint, p)
+	}
+	beside.Wait()
+	f.warnings = append(f.warnings, warnings...)
+	p.list = append(p.list, below.list[:min(len(below.list), max(0, maxProblems-len(p.list)))]...)
+	return values
 }
 
 func (f *File) add(l line) {

@@ -274,3 +274,40 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A long file is read in two halves: the mistakes and the warnings of both are there, in the order of the text, and so are the stages.
+func TestLongFile(t *testing.T) {
+	const stages = 600
+	var text strings.Builder
+	for i := range stages {
+		fmt.Fprintf(&text, "FROM scratch AS s%d\nCOPY file /%d\nMAINTAINER %d\n", i, i, i)
+	}
+	f, err := dockerfile.Parse("Dockerfile", []byte(text.String()), dockerfile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := f.Stages(); len(names) != stages || names[0] != "s0" || names[stages-1] != fmt.Sprintf("s%d", stages-1) {
+		t.Errorf("%d stages", len(names))
+	}
+	warnings, err := f.Lint(t.Context(), dockerfile.LintOptions{})
+	if err != nil {
+		t.Error(err)
+	}
+	line := 0
+	for _, w := range warnings {
+		if w.Rule == "MaintainerDeprecated" {
+			if line += 3; w.Pos.Line != line {
+				t.Fatalf("a warning of line %d, want %d", w.Pos.Line, line)
+			}
+		}
+	}
+	if line != 3*stages {
+		t.Errorf("the last warning is of line %d", line)
+	}
+	wrong := strings.NewReplacer("COPY file /7\n", "COPY file\n", "COPY file /590\n", "EXPOSE\n").Replace(text.String())
+	_, err = dockerfile.Parse("Dockerfile", []byte(wrong), dockerfile.Options{})
+	errs, _ := errors.AsType[stage.Errors](err)
+	if len(errs) != 2 || errs[0].Pos.Line != 3*7+2 || errs[1].Pos.Line != 3*590+2 {
+		t.Errorf("mistakes in both halves: %v", err)
+	}
+}

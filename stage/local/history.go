@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/stagewright/stagewright/cache"
+	"github.com/stagewright/stagewright/platform"
 	"github.com/stagewright/stagewright/stage"
 )
 
@@ -68,11 +69,31 @@ func (s *session) historyPlaces() (names []historyName, places []int) {
 		context = cache.NewKey("context", 1).String("source", from.String()).Sum().Hex()[:16]
 	}
 	names, places = make([]historyName, len(s.steps)), make([]int, len(s.steps))
-	length := map[historyName]int{}
+	type stagePlatform struct {
+		stage    string
+		platform platform.Platform
+	}
+	called := map[stagePlatform]historyName{}
+	length := map[historyName]*int{} // by name, which two spellings of a stage share
+	var last stagePlatform           // most often that of the next step
+	var name historyName
+	var at *int
 	for i, step := range s.steps {
-		names[i] = historyName{Stage: strings.ToLower(step.Stage), Platform: step.Platform.String(), Context: context}
-		if places[i] = length[names[i]]; s.needed[i] && changesFiles(step.Op) {
-			length[names[i]]++
+		if of := (stagePlatform{step.Stage, step.Platform}); i == 0 || of != last {
+			var ok bool
+			if name, ok = called[of]; !ok {
+				name = historyName{Stage: strings.ToLower(step.Stage), Platform: step.Platform.String(), Context: context}
+				called[of] = name
+			}
+			if at = length[name]; at == nil {
+				at = new(int)
+				length[name] = at
+			}
+			last = of
+		}
+		names[i] = name
+		if places[i] = *at; s.needed[i] && changesFiles(step.Op) {
+			*at++
 		}
 	}
 	return names, places
@@ -139,23 +160,23 @@ func (s *session) remember(ctx context.Context) {
 	wanted := map[historyName]bool{}
 	s.reportMu.Lock()
 	for i, step := range s.steps {
-		if !s.needed[i] || !changesFiles(step.Op) {
+		if s.made[i] && s.needed[i] && changesFiles(step.Op) {
+			wanted[names[i]] = true
+		}
+	}
+	for i, step := range s.steps {
+		if !s.needed[i] || !changesFiles(step.Op) || !wanted[names[i]] {
 			continue
 		}
 		report, ok := s.reports[i]
-		if done := ok && (report.Status == stage.Hit || report.Status == stage.Ran); !s.made[i] && !done {
-			continue
+		if done := ok && (report.Status == stage.Hit || report.Status == stage.Ran); s.made[i] || done {
+			stages[names[i]] = append(stages[names[i]], step)
 		}
-		stages[names[i]] = append(stages[names[i]], step)
-		wanted[names[i]] = wanted[names[i]] || s.made[i]
 	}
 	s.reportMu.Unlock()
 	s.before = map[historyName][]historyEntry{}
 	var written []historyName
 	for name, steps := range stages {
-		if !wanted[name] {
-			continue
-		}
 		old, _ := s.history(ctx, name)
 		s.before[name] = old
 		if s.opts.Store.Put(ctx, name.key(), encodeHistory(s.newer(steps, places, old))) == nil {

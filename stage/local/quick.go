@@ -115,7 +115,7 @@ func (s *session) settle(ctx context.Context, d *demand, id int) (*quickStep, er
 			return nil, err
 		}
 	}
-	if err := s.lookQuick(ctx, steps); err != nil {
+	if err := s.lookAll(ctx, d, id, steps); err != nil {
 		return nil, err
 	}
 	if err := s.settleAll(ctx, d, id, steps); err != nil {
@@ -167,6 +167,21 @@ func (s *session) isReady(step *stage.Step) bool {
 		}
 	}
 	return true
+}
+
+// lookAll is lookQuick; of many steps, another task looks for those of the second half. One that the first half is about to find covered by
+// it is then looked for in vain.
+func (s *session) lookAll(ctx context.Context, d *demand, id int, steps []int) error {
+	if len(steps) < fewSteps || s.opts.Parallel == 1 {
+		return s.lookQuick(ctx, steps)
+	}
+	look := func(kind kind, steps []int) dag.Input[task, any] {
+		return dag.Input[task, any]{Key: task{kind: kind, step: id}, Task: func(ctx context.Context, _ *demand) (any, error) {
+			return nil, s.lookQuick(ctx, steps)
+		}}
+	}
+	_, err := s.all(ctx, d, []dag.Input[task, any]{look(kindLook, steps[len(steps)/2:]), look(kindLookBelow, steps[:len(steps)/2])})
+	return err
 }
 
 // lookQuick finds out which of some quick steps, in the order of their numbers, were done before: those that have a record, and what

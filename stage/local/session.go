@@ -84,6 +84,8 @@ const (
 	kindLayer                   // the compressed layer of the step's changes
 	kindChanges                 // the compressed layer of changes that several steps can have made: one copy for two platforms
 	kindImageLayer              // the same, demanded beside others
+	kindLook                    // which quick steps were done before, up to one
+	kindLookBelow               // the first half of them, beside
 	kindSettle                  // quick steps, up to one
 	kindSettleReady             // those of them that wait for no other, beside
 	kindBase                    // the layers of a base image, indexed
