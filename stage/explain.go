@@ -67,6 +67,9 @@ type Explanation struct {
 	Above *Step
 	// Earlier is what the step was compared with; nil when there is nothing.
 	Earlier *EarlierStep
+	// Local says, with CauseFirst, that only builds of this executor's own cache were looked at, while it takes results
+	// from other caches, too: these hold no history, so that the step may have been built elsewhere.
+	Local bool
 }
 
 // MaxDifferences bounds Explanation.Differences.
@@ -82,7 +85,7 @@ type EarlierStep struct {
 type Cause string
 
 const (
-	// CauseFirst means that no such step was built before.
+	// CauseFirst means that no such step was built before; see Explanation.Local.
 	CauseFirst Cause = "first"
 	// CauseChanged means that what the step says or reads changed: see Differences, which
 	// are empty when what the cache has of the earlier step is too old to tell.

@@ -45,6 +45,7 @@ func TestExplanationString(t *testing.T) {
 	}{
 		{stage.Explanation{Status: stage.Hit}, ""},
 		{stage.Explanation{Status: stage.Ran, Cause: stage.CauseFirst}, "never built before"},
+		{stage.Explanation{Status: stage.Ran, Cause: stage.CauseFirst, Local: true}, "never built before with this cache; what was built elsewhere is not known, an exported cache has results and no history"},
 		{stage.Explanation{Status: stage.Ran, Cause: stage.CauseChanged, Differences: []stage.Difference{env, env}, More: 3}, "ENV FOO changed (1 -> 2), and 4 more"},
 		{stage.Explanation{Status: stage.Ran, Cause: stage.CauseChanged}, "changed, but what the cache knows of the earlier step does not say what"},
 		{stage.Explanation{Cause: stage.CauseBelow, After: step}, "stands on RUN make, which changed; whether the cache has the result all the same, is known when that ran"},
@@ -63,6 +64,7 @@ func TestExplanationJSON(t *testing.T) {
 	steps := g.Steps()
 	got, err := json.MarshalIndent([]stage.Explanation{
 		{Step: steps[1], Status: stage.Hit},
+		{Step: steps[1], Status: stage.Ran, Cause: stage.CauseFirst, Local: true},
 		{
 			Step: steps[2], Status: stage.Ran, Cause: stage.CauseChanged, After: steps[1], Above: steps[2], More: 1,
 			Differences: []stage.Difference{{Kind: stage.Changed, What: "ENV", Name: "FOO", Old: "1", New: "2"}},

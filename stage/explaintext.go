@@ -28,6 +28,9 @@ func (e Explanation) reason() string {
 	}
 	switch e.Cause {
 	case CauseFirst:
+		if e.Local {
+			return "never built before with this cache; what was built elsewhere is not known, an exported cache has results and no history"
+		}
 		return "never built before"
 	case CauseExpired:
 		if e.Earlier != nil && !e.Earlier.Made.IsZero() {
@@ -153,6 +156,7 @@ type explanationJSON struct {
 	Differences []differenceJSON `json:"differences,omitempty"`
 	More        int              `json:"more,omitempty"`
 	Earlier     *earlierJSON     `json:"earlier,omitempty"`
+	Local       bool             `json:"local,omitempty"`
 }
 
 type differenceJSON struct {
@@ -174,7 +178,7 @@ type earlierJSON struct {
 // difference with its fields and as text. The form is stable: fields may be added, none
 // changes its meaning; the wording of reason and text may change. It holds no secret.
 func (e Explanation) MarshalJSON() ([]byte, error) {
-	out := explanationJSON{Status: e.Status, Cause: e.Cause, Reason: e.String(), More: e.More}
+	out := explanationJSON{Status: e.Status, Cause: e.Cause, Reason: e.String(), More: e.More, Local: e.Local}
 	if s := e.Step; s != nil {
 		out.Step, out.Stage, out.Platform, out.Text, out.At = s.ID, s.Stage, s.Platform.String(), s.Text, s.Pos().String()
 	}

@@ -135,7 +135,7 @@ func (x *explainer) step(ctx context.Context, step *stage.Step, f *finding) erro
 		}
 	}
 	if x.anew[step.ID] {
-		f.Cause, f.changed, f.Differences, f.More = stage.CauseBypassed, true, nil, 0
+		f.Cause, f.changed, f.Differences, f.More, f.Local = stage.CauseBypassed, true, nil, 0, false
 	}
 	f.runs = f.Status != stage.Hit && (f.runs || byContent(step.Op))
 	return err

@@ -440,6 +440,46 @@ func TestExplainLost(t *testing.T) {
 		"run first: FILE /new: never built before")
 }
 
+// A directory of a Run in which something was changed behind the cache's back is told, and what stands on it.
+func TestExplainDamaged(t *testing.T) {
+	base := shell(t)
+	dir := t.TempDir()
+	app := stage.From(base, stage.As("app")).Run("mkdir /d && echo 1 > /d/f").Run("cat /d/f > /g").File("/h", "x")
+	build(t, executor(t, dir, local.Options{}), app, stage.Request{})
+	files, err := filepath.Glob(filepath.Join(dir, "private", "snapshots", "*", "layers", "*", "fs", "d", "f"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	if err := os.WriteFile(files[0], []byte("2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	above := compile(t, app.Run("cat /g > /i"))
+	sameLines(t, "damaged", explanations(explain(t, executor(t, dir, local.Options{}), above, stage.Request{})),
+		"run lost: RUN mkdir /d && echo 1 > /d/f: its directory was damaged",
+		" below: RUN cat /d/f > /g: stands on RUN mkdir /d && echo 1 > /d/f, which is made again"+unknown,
+		" below: FILE /h: stands on RUN mkdir /d && echo 1 > /d/f, which is made again"+unknown,
+		" first: RUN cat /g > /i: never built before"+unknown)
+}
+
+// A record that was made on other files than the step stands on now, since a build of another executor made those again, counts for
+// nothing, and that is told.
+func TestExplainOtherFiles(t *testing.T) {
+	base := shell(t)
+	dir := t.TempDir()
+	made := stage.From(base, stage.As("app")).Run("cat /proc/sys/kernel/random/uuid > /id")
+	app := made.Run("cat /id > /copy")
+	build(t, executor(t, dir, local.Options{}), app, stage.Request{})
+	build(t, executor(t, dir, local.Options{}), made, stage.Request{NoCache: true})
+	above := app.Run("cat /copy > /new") // the image of app alone is what it was: nothing below its layers is looked at
+	sameLines(t, "explained", explanations(explain(t, executor(t, dir, local.Options{}), compile(t, above), stage.Request{})),
+		"run files: RUN cat /id > /copy: stands on other files than before",
+		" first: RUN cat /copy > /new: never built before"+unknown)
+	if ran := build(t, executor(t, dir, local.Options{}), above, stage.Request{}).Report().Ran(); ran != 2 {
+		t.Errorf("%d steps ran", ran)
+	}
+	sameLines(t, "afterwards", explanations(explain(t, executor(t, dir, local.Options{}), compile(t, above), stage.Request{})))
+}
+
 // A record of an older version says that something changed, and not what.
 func TestExplainOldRecords(t *testing.T) {
 	store := &forgetting{Store: cache.NewMemory()}

@@ -59,7 +59,7 @@ func (x *explainer) compare(ctx context.Context, step *stage.Step, f *finding) e
 	case near == nil && isBase:
 		return nil
 	case near == nil:
-		f.Cause = stage.CauseFirst
+		f.Cause, f.Local = stage.CauseFirst, len(x.from) > 0
 		x.standOn(ctx, step, f, nil)
 		f.Differences = nil
 		return nil
