@@ -78,7 +78,7 @@ func (s *session) cacheDirs(ctx context.Context, d *demand, set *mountSet, op *s
 			err = set.lock(ctx, dir+".lock", mode)
 		}
 		if err == nil {
-			err = s.makeCacheDir(ctx, d, parent, dir, w.mount, w.from)
+			err = s.makeCacheDir(ctx, d, dir, w.mount, w.from)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cache mount %s: %w", w.mount.Target, err)
@@ -135,6 +135,9 @@ func cacheName(op *stage.RunOp, m stage.Mount, from bindSource) (string, error) 
 	return k.Sum().Hex(), nil
 }
 
+// plainName is the cacheName of a mount that says nothing but its id.
+func plainName(id string) string { return cache.NewKey("cache mount", 1).String("id", id).Sum().Hex() }
+
 // asBuildKitSeeds returns what counts of a mount's mode and owner, and of its source: BuildKit
 // leaves a directory of the source as it is, and to set them on a whole source it takes an
 // empty directory instead.
@@ -151,7 +154,8 @@ func asBuildKitSeeds(m stage.Mount, from bindSource) (stage.Mount, bindSource) {
 
 // makeCacheDir makes the directory with the contents, owner and mode of the first mount that
 // asks for it. It appears with all of them or not at all.
-func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir string, m stage.Mount, from bindSource) error {
+func (s *session) makeCacheDir(ctx context.Context, d *demand, dir string, m stage.Mount, from bindSource) error {
+	parent := filepath.Dir(dir)
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -176,21 +180,21 @@ func (s *session) makeCacheDir(ctx context.Context, d *demand, parent, dir strin
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() == 0 && (from.root == nil || m.Owner != "") {
-		uid, gid := ids(m.Owner)
-		if err := os.Chown(temp, int(uid), int(gid)); err != nil {
-			return err
-		}
-	}
 	if m.Mode != 0 {
 		mode = filemode.FS(m.Mode)
 	}
-	return errors.Join(os.Chmod(temp, mode), os.Rename(temp, dir))
+	if from.root == nil || m.Owner != "" {
+		uid, gid := ids(m.Owner)
+		err = setCacheDir(temp, uid, gid, mode)
+	} else {
+		err = os.Chmod(temp, mode)
+	}
+	return errors.Join(err, os.Rename(temp, dir))
 }
 
-// beginMount makes the directory of a mount that has no source: empty, or with what another machine exported.
+// beginMount makes the directory of a mount that has no source: empty, or with what another machine exported of one of the same name.
 func (s *session) beginMount(ctx context.Context, parent, dir string, m stage.Mount) error {
-	if len(s.from) == 0 || m.Mode != 0 || m.Owner != "" {
+	if len(s.from) == 0 {
 		return os.Mkdir(dir, 0o700)
 	}
 	temp, err := os.MkdirTemp(parent, "import-*")
@@ -198,7 +202,7 @@ func (s *session) beginMount(ctx context.Context, parent, dir string, m stage.Mo
 		return err
 	}
 	defer keep.RemoveAll(temp)
-	made, err := s.importMount(ctx, temp, m.ID)
+	made, err := s.importMount(ctx, temp, cacheDir{m.ID, dir})
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,11 @@ import (
 
 	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/internal/filelock"
+	"github.com/stagewright/stagewright/internal/filemode"
 	"github.com/stagewright/stagewright/internal/keep"
 	"github.com/stagewright/stagewright/internal/layertar"
 	"github.com/stagewright/stagewright/internal/snapshot"
 	"github.com/stagewright/stagewright/internal/tree"
-	"github.com/stagewright/stagewright/stage"
 )
 
 // CacheMount is a directory that cache mounts have in common, which outlives builds.
@@ -123,13 +123,20 @@ func removeCacheDir(ctx context.Context, dir string) error {
 }
 
 // ExportCacheMount writes the directory of an id to w as a tar, for another machine or a
-// later CI job to import. Sockets and extended attributes are left out. It waits for steps that write to a
-// locked or private mount; a shared one is read as it is.
+// later CI job to import. Its own mode and owner are in the tar, and those of its files; what an ordinary user's steps made is 0:0 there, as
+// in layers. Sockets and extended attributes are left out. It waits for steps that write to a
+// locked or private mount; a shared one is read as it is. Of several directories of an id it is the one that ImportCacheMount makes, where
+// there is that.
 func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer) error {
 	dir, err := e.cacheMountDir(id)
 	if err != nil {
 		return err
 	}
+	return e.exportCacheDir(ctx, dir, w)
+}
+
+func (e *Executor) exportCacheDir(ctx context.Context, from cacheDir, w io.Writer) error {
+	dir, id := from.path, from.id
 	release, err := e.holdCacheMount(filepath.Dir(dir), id)
 	if err != nil {
 		return err
@@ -146,7 +153,7 @@ func (e *Executor) ExportCacheMount(ctx context.Context, id string, w io.Writer)
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err != nil || p == dir || d.Type()&fs.ModeSocket != 0 {
+		if err != nil || d.Type()&fs.ModeSocket != 0 {
 			return err
 		}
 		return exportEntry(archive, dir, p)
@@ -179,8 +186,14 @@ func exportEntry(archive *tar.Writer, dir, p string) error {
 	}
 	header.Name, header.Uname, header.Gname = filepath.ToSlash(name), "", ""
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{} // reading would change the tar
+	if os.Geteuid() != 0 {
+		header.Uid, header.Gid = 0, 0 // the ids on this machine are those of nobody elsewhere
+	}
 	if info.IsDir() {
 		header.Name += "/"
+	}
+	if p == dir {
+		header.ModTime = time.Unix(0, 0) // a file that came and went is no change
 	}
 	header.Format = tar.FormatPAX
 	if err := archive.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
@@ -197,9 +210,9 @@ func exportEntry(archive *tar.Writer, dir, p string) error {
 
 // ImportCacheMount makes the directory of an id from a tar that ExportCacheMount wrote, in
 // place of the one that is there. The directory is the one that a mount of the id has which
-// says nothing of mode, owner or source: its own mode is 0755 and its owner the one that runs
-// the import, while what is in it has the modes of the tar. In Dockerfiles, where a mount with
-// mode, uid, gid or from has a directory of its own, such a mount does not see it. The
+// says nothing of mode, owner or source, or any mount of the id of a stage that is not of a Dockerfile. In Dockerfiles, where a mount with
+// mode, uid, gid or from has a directory of its own, such a mount does not see it. It has the mode that it has in the tar, and for root the
+// owner; 0755 and 0:0 where the tar says nothing. The
 // tar is not trusted. The error wraps [ErrBusy] while a step is using the directory, and then
 // nothing has changed.
 func (e *Executor) ImportCacheMount(ctx context.Context, id string, r io.Reader) error {
@@ -210,15 +223,11 @@ func (e *Executor) ImportCacheMount(ctx context.Context, id string, r io.Reader)
 }
 
 func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader) error {
-	name, err := cacheName(&stage.RunOp{}, stage.Mount{ID: id}, bindSource{})
-	if err != nil {
-		return err
-	}
 	private, _, err := e.dirs()
 	if err != nil {
 		return err
 	}
-	parent := cacheParent(private, name)
+	parent := cacheParent(private, plainName(id))
 	release, err := e.holdCacheMount(parent, id)
 	if err != nil {
 		return err
@@ -229,8 +238,13 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 		return err
 	}
 	defer keep.RemoveAll(temp)
-	made, err := unpackCacheMount(ctx, temp, r)
+	made, meta, err := unpackCacheMount(ctx, temp, r)
 	if err != nil {
+		return err
+	}
+	whole := temp + "-whole" // from where a rename asks for no permission on the directory itself
+	defer keep.RemoveAll(whole)
+	if err := errors.Join(os.Chmod(made, 0o700), os.Rename(made, whole), setCacheDir(whole, meta.UID, meta.GID, filemode.FS(meta.Mode))); err != nil {
 		return err
 	}
 	dir := filepath.Join(parent, "0")
@@ -242,37 +256,48 @@ func (e *Executor) importCacheMount(ctx context.Context, id string, r io.Reader)
 		return ErrBusy
 	}
 	defer unlock()
-	if err := os.Chmod(made, 0o755); err != nil {
-		return err
-	}
-	return errors.Join(keep.RemoveAll(dir), os.Rename(made, dir))
+	return errors.Join(keep.RemoveAll(dir), os.Rename(whole, dir))
 }
 
-// unpackCacheMount makes a directory of a tar below temp.
-func unpackCacheMount(ctx context.Context, temp string, r io.Reader) (string, error) {
+// setCacheDir sets the owner, for root, and then the mode, which a change of the owner may clear bits of.
+func setCacheDir(dir string, uid, gid uint32, mode fs.FileMode) error {
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(dir, mode)
+}
+
+// unpackCacheMount makes a directory of a tar below temp. Its own owner and mode are told, and not set.
+func unpackCacheMount(ctx context.Context, temp string, r io.Reader) (dir string, meta tree.Meta, err error) {
 	spool, err := os.Create(filepath.Join(temp, "tar"))
 	if err != nil {
-		return "", err
+		return "", meta, err
 	}
 	defer spool.Close()
 	index, err := layertar.ReadArchive(io.TeeReader(r, spool), layertar.Limits{})
 	if err != nil {
-		return "", err
+		return "", meta, err
 	}
 	root, err := index.Apply(nil)
 	if err != nil {
-		return "", err
+		return "", meta, err
 	}
 	store, err := snapshot.Open(filepath.Join(temp, "files"), snapshot.Options{})
 	if err != nil {
-		return "", err
+		return "", meta, err
 	}
 	defer store.Close()
-	return store.Merged(ctx, tree.Digest(cache.NewKey("import", 1).Sum()), root, index.Opener(spool))
+	dir, err = store.Merged(ctx, tree.Digest(cache.NewKey("import", 1).Sum()), root, index.Opener(spool))
+	return dir, root.Meta(), err
 }
 
 // cacheDir is one directory of a cache mount.
 type cacheDir struct{ id, path string }
+
+// name is what cacheName made it.
+func (d cacheDir) name() string { return filepath.Base(filepath.Dir(d.path)) }
 
 // cacheMountDirs lists the directories of this user's cache mounts.
 func (e *Executor) cacheMountDirs() ([]cacheDir, error) {
@@ -305,17 +330,22 @@ func (e *Executor) cacheMountDirs() ([]cacheDir, error) {
 	return list, nil
 }
 
-// cacheMountDir is the first directory of an id, the one that is not private.
-func (e *Executor) cacheMountDir(id string) (string, error) {
+// cacheMountDir is the directory of an id that is not private: the one that an import makes, or else the first of those that steps
+// made for mounts of other modes, owners or sources.
+func (e *Executor) cacheMountDir(id string) (cacheDir, error) {
 	all, err := e.cacheMountDirs()
 	if err != nil {
-		return "", err
+		return cacheDir{}, err
 	}
-	at := slices.IndexFunc(all, func(d cacheDir) bool { return d.id == id })
+	plain := plainName(id)
+	at := slices.IndexFunc(all, func(d cacheDir) bool { return d.id == id && d.name() == plain })
 	if at < 0 {
-		return "", fmt.Errorf("local: cache mount %s: %w", id, ErrNoCacheMount)
+		at = slices.IndexFunc(all, func(d cacheDir) bool { return d.id == id })
 	}
-	return all[at].path, nil
+	if at < 0 {
+		return cacheDir{}, fmt.Errorf("local: cache mount %s: %w", id, ErrNoCacheMount)
+	}
+	return all[at], nil
 }
 
 // cacheParent is where the directories of one cache mount are. Users of one cache have

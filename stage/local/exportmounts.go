@@ -25,8 +25,14 @@ type mountRecord struct {
 	Tar cache.Digest `json:"tar"`
 }
 
-func mountKey(id string) cache.Key {
-	return cache.NewKey("cache mount contents", 1).String("id", id).Sum()
+// mountKey goes by the id, for the mount that says nothing else, and else by all that counts for its directory: a mode, an owner and a
+// source of Dockerfiles.
+func mountKey(dir cacheDir) cache.Key {
+	k := cache.NewKey("cache mount contents", 1).String("id", dir.id)
+	if dir.name() != plainName(dir.id) {
+		k.String("directory", dir.name())
+	}
+	return k.Sum()
 }
 
 // mounts exports the contents of cache mounts. unknown tells of ids that there are not.
@@ -39,10 +45,10 @@ func (x *exporter) mounts(ctx context.Context, ids []string) (unknown, err error
 		return nil, err
 	}
 	for i, dir := range all {
-		if i > 0 && all[i-1].id == dir.id || !slices.Contains(ids, dir.id) && !slices.Contains(ids, AllMounts) {
+		if i > 0 && all[i-1].id == dir.id && all[i-1].name() == dir.name() || !slices.Contains(ids, dir.id) && !slices.Contains(ids, AllMounts) {
 			continue
 		}
-		if err := x.mount(ctx, dir.id); err != nil {
+		if err := x.mount(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -84,7 +90,7 @@ func (x *exporter) unknownMounts(known map[string]bool, ids []string) error {
 const maxNamedMounts = 20
 
 // mount exports one cache mount. Its tar is made first, since only that tells whether the store has it.
-func (x *exporter) mount(ctx context.Context, id string) error {
+func (x *exporter) mount(ctx context.Context, from cacheDir) error {
 	dir, err := x.s.tempDir()
 	if err != nil {
 		return err
@@ -98,7 +104,7 @@ func (x *exporter) mount(ctx context.Context, id string) error {
 	hash := sha256.New()
 	bytes := &sink{w: io.MultiWriter(file, hash), ctx: ctx}
 	zstd := compress.NewWriter(bytes, compress.Options{Format: compress.Zstd})
-	if err := errors.Join(x.s.ExportCacheMount(ctx, id, zstd), zstd.Close()); err != nil {
+	if err := errors.Join(x.s.exportCacheDir(ctx, from, zstd), zstd.Close()); err != nil {
 		return err
 	}
 	digest := sum(hash)
@@ -111,14 +117,14 @@ func (x *exporter) mount(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return x.record(ctx, mountKey(id), mountRecord{digest})
+	return x.record(ctx, mountKey(from), mountRecord{digest})
 }
 
 // importMount makes a directory below temp of what another machine exported of a cache mount. The path is empty when
 // nobody has it: a mount that begins empty is as good.
-func (s *session) importMount(ctx context.Context, temp, id string) (string, error) {
+func (s *session) importMount(ctx context.Context, temp string, dir cacheDir) (string, error) {
 	for from := range s.remotes() {
-		made, err := importMountFrom(ctx, from, temp, id)
+		made, err := importMountFrom(ctx, from, temp, dir)
 		if err == nil {
 			return made, nil
 		}
@@ -129,8 +135,8 @@ func (s *session) importMount(ctx context.Context, temp, id string) (string, err
 	return "", nil
 }
 
-func importMountFrom(ctx context.Context, from *remote, temp, id string) (string, error) {
-	data, err := from.store.Get(ctx, mountKey(id))
+func importMountFrom(ctx context.Context, from *remote, temp string, mount cacheDir) (string, error) {
+	data, err := from.store.Get(ctx, mountKey(mount))
 	if err != nil {
 		return "", err
 	}
@@ -152,7 +158,7 @@ func importMountFrom(ctx context.Context, from *remote, temp, id string) (string
 	if err != nil {
 		return "", err
 	}
-	made, err := unpackCacheMount(ctx, dir, plain)
+	made, _, err := unpackCacheMount(ctx, dir, plain) // its owner and mode are those of the mount that asks
 	if err == nil {
 		_, err = io.Copy(io.Discard, rc) // only at its end is it known whose bytes these are
 	}
