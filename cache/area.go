@@ -24,7 +24,7 @@ type Entry struct {
 	// Bytes is what the entry occupies on the disk: allocated blocks, each inode once. Entries that share a file have
 	// equal parts of it.
 	Bytes int64
-	// Used is when the entry was last used, or made.
+	// Used is when the entry was last used, or made. One in the future, of a clock that was wrong, counts as now.
 	Used time.Time
 	// Detail says to people what the entry is. It may be empty.
 	Detail string
@@ -65,6 +65,15 @@ type Stater interface {
 	// Stat returns one entry as Scan does.
 	// Errors: [ErrNotFound].
 	Stat(ctx context.Context, id string) (Entry, error)
+}
+
+// Settler is an [Area] whose stamps can be set right. One in the future, which a clock that was wrong has made, would keep its entry until
+// then. A collector has one that is more than an hour ahead set to an hour ahead: it is not removed as long as it may
+// be that of a use which a lease covers, also of one that begins just now, and ages from then on.
+type Settler interface {
+	Area
+	// Settle makes the last use of an entry another time. What cannot be set, or is not there any more, is left out.
+	Settle(id string, used time.Time)
 }
 
 // Keeper is a [DirStore] that notes when files of its private directory are used. It does for an

@@ -61,11 +61,37 @@ func TestStampsOfTheFuture(t *testing.T) {
 	at(d, now)
 	old := Policy{MaxAge: 24 * time.Hour}
 	mustCollect(t, d, old, 0)
-	mustCollect(t, d, Policy{All: true}, 0) // used just now; its stamp is set right
-	at(d, now.Add(time.Hour))
+	mustCollect(t, d, Policy{All: true}, 0) // used just now; its stamp is set right, to an hour from now
+	at(d, now.Add(2*time.Hour))
 	mustCollect(t, d, old, 0)
-	at(d, now.Add(25*time.Hour))
+	at(d, now.Add(26*time.Hour))
 	mustCollect(t, d, old, 1)
+}
+
+// A lease that begins while a collector sets a stamp right, whose user has seen the stamp of the future and has left it, covers the entry.
+func TestLeaseOnAStampOfTheFuture(t *testing.T) {
+	d := openTest(t, t.TempDir())
+	now := time.Now()
+	at(d, now.Add(365*24*time.Hour))
+	if err := d.Put(t.Context(), numbered(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	at(d, now.Add(time.Second))
+	lease, err := d.Lease(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Get(t.Context(), numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	at(d, now) // a collector that began just before
+	mustCollect(t, d, Policy{MaxAge: time.Hour}, 0)
+	at(d, now.Add(90*time.Minute))
+	mustCollect(t, d, Policy{All: true}, 0)
+	if err := lease.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustCollect(t, d, Policy{All: true}, 1)
 }
 
 // The hour of a stamp is found for any stamp that a file can have.

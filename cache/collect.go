@@ -165,15 +165,12 @@ func (c *collector) openBooks(ctx context.Context, areas []Area) error {
 
 // source makes the source of an area.
 func (c *collector) source(ctx context.Context, a Area) (source, error) {
+	now := present{c.start.UnixNano(), c.youngest}
 	of, ok := a.(Stater)
 	if !ok || c.books == nil {
-		return scanned(ctx, a)
+		return scanned(ctx, a, now, c.policy.DryRun)
 	}
-	now := c.start.UnixNano()
-	return &ledgerSource{
-		of: of, books: c.books, ledger: c.books.kinds[a.Kind()], period: -1,
-		dry: c.policy.DryRun, last: now, settled: max(now, c.youngest),
-	}, nil
+	return &ledgerSource{of: of, books: c.books, ledger: c.books.kinds[a.Kind()], period: -1, dry: c.policy.DryRun, present: now}, nil
 }
 
 // close ends the reading of the books and writes down what has changed. What cannot be written is found

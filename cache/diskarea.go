@@ -157,11 +157,11 @@ func putBack(aside, name string) error {
 	return os.Rename(aside, name) // a file system without hard links
 }
 
-// settle takes a stamp back that is in the future, since the clock was wrong: the entry would stay until
-// then.
-func (h *hashed) settle(id string, to int64) {
-	at := time.Unix(0, to)
-	_ = os.Chtimes(h.path(id), at, at)
+// Settle implements [Settler].
+func (h *hashed) Settle(id string, used time.Time) {
+	if isHex(id, hexLen) {
+		_ = os.Chtimes(h.path(id), used, used)
+	}
 }
 
 func isHex(s string, length int) bool {

@@ -41,7 +41,9 @@
 // A [Memory] is not collected.
 //
 // A clock that is set forward makes everything look unused for so long: what
-// living leases cover stays, the rest may go. Set back, it makes nothing older.
+// living leases cover stays, the rest may go. Set back, it makes nothing older:
+// what was used by the clock that was ahead counts as used when a collector
+// first sees it, at the most an hour later, and ages from then on.
 //
 // # Concurrency
 //

@@ -17,8 +17,7 @@ type ledgerSource struct {
 	ledger *ledger
 	dry    bool
 
-	last    int64 // when the collection began; a later use counts as one at that time
-	settled int64 // what a stamp of a clock that was wrong becomes
+	present
 
 	period  int64 // that is being read, -1 before the first; nothing older is left
 	cursors []*cursor
@@ -92,8 +91,8 @@ func (s *ledgerSource) look(ctx context.Context) {
 	e, err := s.of.Stat(ctx, s.line.id)
 	e.Kind = s.of.Kind()
 	used := e.Used.UnixNano()
-	if own, ok := s.of.(*hashed); ok && err == nil && used > s.last+int64(clockSlack) && !s.dry {
-		own.settle(s.line.id, s.settled)
+	if err == nil && !s.dry {
+		s.settle(s.of, e)
 	}
 	used = min(used, s.last)
 	switch {
@@ -171,8 +170,23 @@ func (s *ledgerSource) finish() {
 	}
 }
 
+// present is what counts as now.
+type present struct {
+	last     int64 // when the collection began; a later use counts as one at that time
+	youngest int64 // when the last of the living leases began, by a clock that may have been ahead
+}
+
 // clockSlack is how far in the future a stamp may be before the clock is taken to have been wrong.
 const clockSlack = time.Hour
+
+// settle sets a stamp right that is too far in the future. Who uses the entry under a lease that begins just now may have seen it and have left it
+// as it is, so it stays ahead of that.
+func (p present) settle(a Area, e Entry) {
+	to := max(p.last, p.youngest) + int64(clockSlack)
+	if of, ok := a.(Settler); ok && e.Used.UnixNano() > to {
+		of.Settle(e.ID, time.Unix(0, to))
+	}
+}
 
 // lineHeap is a heap of lines, the oldest on top.
 type lineHeap []line

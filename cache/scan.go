@@ -97,10 +97,16 @@ type list struct {
 }
 
 // scanned reads all entries of an area.
-func scanned(ctx context.Context, a Area) (*list, error) {
+func scanned(ctx context.Context, a Area, now present, dry bool) (*list, error) {
 	l := &list{of: a}
 	err := a.Scan(ctx, func(e Entry) error {
 		e.Kind = a.Kind()
+		if !dry {
+			now.settle(a, e)
+		}
+		if last := time.Unix(0, now.last); e.Used.After(last) {
+			e.Used = last
+		}
 		l.bytes += e.Bytes
 		l.entries = append(l.entries, e)
 		return nil

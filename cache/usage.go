@@ -48,6 +48,13 @@ func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 		all = append(all, metered{a, m})
 	}
 	u.Kinds = make([]KindUsage, len(all)+len(areas))
+	now := d.clock()
+	note := func(e Entry) {
+		if e.Used.After(now) {
+			e.Used = now
+		}
+		u.note(e)
+	}
 	var scans []Area
 	for i, a := range append(all, areas...) {
 		u.Kinds[i].Kind = a.Kind()
@@ -57,13 +64,13 @@ func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 		}
 		if err := a.Scan(ctx, func(e Entry) error {
 			e.Kind = a.Kind()
-			u.note(e)
+			note(e)
 			return nil
 		}); err != nil {
 			return nil, d.wrapCollect(err)
 		}
 	}
-	if err := d.recount(ctx, scans, u); err != nil {
+	if err := d.recount(ctx, scans, note); err != nil {
 		return nil, d.wrapCollect(err)
 	}
 	if err := m.walk(d.dir, filepath.Join(d.dir, blobsDir), filepath.Join(d.dir, recordsDir)); err != nil {
@@ -79,10 +86,10 @@ func (d *Disk) Usage(ctx context.Context, areas ...Area) (*Usage, error) {
 }
 
 // recount makes new ledgers of some areas, if it may.
-func (d *Disk) recount(ctx context.Context, scans []Area, u *Usage) error {
+func (d *Disk) recount(ctx context.Context, scans []Area, note func(Entry)) error {
 	lock, err := d.lockCollect(ctx, Policy{NoWait: true})
 	b := openBooks(filepath.Join(d.dir, journalDir))
-	rerr := b.read(ctx, scans, d.clock(), err == nil, u.note)
+	rerr := b.read(ctx, scans, d.clock(), err == nil, note)
 	if err != nil {
 		return rerr
 	}

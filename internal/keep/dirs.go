@@ -24,7 +24,7 @@ var ErrInUse = errors.New("in use")
 type Entry struct {
 	Name  string
 	Bytes int64     // allocated on the disk, each inode once, with the file that marks its use
-	Used  time.Time // never in the future
+	Used  time.Time // in the future where the clock was ahead
 }
 
 const usedSuffix = ".used"
@@ -152,7 +152,7 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 	info, err := os.Lstat(mark)
 	if errors.Is(err, fs.ErrNotExist) { // nobody has held it yet
 		if info, err := os.Lstat(dir); err == nil {
-			e.Used = past(info.ModTime())
+			e.Used = info.ModTime()
 		}
 		e.Bytes, err = Bytes(ctx, dir)
 		return e, err
@@ -160,7 +160,7 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Used = past(info.ModTime())
+	e.Used = info.ModTime()
 	used, now := info.ModTime().UnixNano(), time.Now()
 	m, ok := readMeasured(mark)
 	since := now.Sub(time.Unix(0, m.at))
@@ -283,12 +283,11 @@ func Sweep(parent string) {
 	}
 }
 
-// past takes a time to come, after the clock was set back, for now.
-func past(t time.Time) time.Time {
-	if now := time.Now(); t.After(now) {
-		return now
+// Settle makes the last use of a directory that is kept another time, as far as it can be set.
+func Settle(dir string, used time.Time) {
+	if err := os.Chtimes(dir+usedSuffix, used, used); errors.Is(err, fs.ErrNotExist) { // nobody has held it yet
+		_ = os.Chtimes(dir, used, used)
 	}
-	return t
 }
 
 func ignoreGone(err error) error {

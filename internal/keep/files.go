@@ -29,7 +29,7 @@ func Files(ctx context.Context, dir string, yield func(Entry) error) error {
 		if err != nil {
 			return err
 		}
-		if err := yield(Entry{Name: n.Name(), Bytes: filestat.Allocated(info), Used: past(lastUse(info))}); err != nil {
+		if err := yield(Entry{Name: n.Name(), Bytes: filestat.Allocated(info), Used: lastUse(info)}); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,9 @@ func Sweep(string) {}
 // Use does nothing: elsewhere there are no layers.
 func Use(context.Context, string, time.Time, []tree.Digest) {}
 
+// Settle does nothing.
+func Settle(string, tree.Digest, time.Time) {}
+
 // Find returns an error: elsewhere there are no layers.
 func Find(string, tree.Digest) (Layer, error) { return Layer{}, ErrNotFound }
 

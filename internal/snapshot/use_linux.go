@@ -119,9 +119,6 @@ func layerAt(layers int, name string) (Layer, error) {
 		l.Bytes += 512 * file.blocks
 		l.Used = time.Unix(0, file.atime)
 	}
-	if now := time.Now(); l.Used.After(now) { // the clock was set back
-		l.Used = now
-	}
 	m, err := readManifest(layers, name+"/"+manifestFile)
 	if err != nil {
 		m.size = measure(layers, name+"/"+fsDir)
@@ -239,6 +236,25 @@ func Find(dir string, id tree.Digest) (Layer, error) {
 		return sum, fmt.Errorf("%w: no directory of layer %s", ErrNotFound, id)
 	}
 	return sum, nil
+}
+
+// Settle makes the last use of a layer another time, for every identity that has it used later. What cannot be set is left out.
+func Settle(dir string, id tree.Digest, used time.Time) {
+	bases, err := forms(dir)
+	if err != nil {
+		return
+	}
+	for _, base := range bases {
+		layers, err := openRoot(filepath.Join(base, layersDir))
+		if err != nil {
+			continue
+		}
+		name := layerName(id) + "/" + manifestFile
+		if e, err := statAt(layers.fd, name); err == nil && e.atime > used.UnixNano() {
+			_ = stamp(layers.fd, name, used)
+		}
+		layers.close()
+	}
 }
 
 // Remove removes a layer from the store in dir, of every identity of which this process may, and returns the bytes that its files took on the

@@ -110,6 +110,13 @@ func (a snapshotArea) Remove(ctx context.Context, id string, used time.Time) (in
 	return freed, err
 }
 
+// Settle implements cache.Settler.
+func (a snapshotArea) Settle(id string, used time.Time) {
+	if layer, ok := snapshotOf(id); ok {
+		snapshot.Settle(a.dir, layer, used)
+	}
+}
+
 func snapshotOf(id string) (layer tree.Digest, ok bool) {
 	b, err := hex.DecodeString(id)
 	return layer, err == nil && copy(layer[:], b) == len(b) && len(b) == len(layer)
@@ -147,6 +154,9 @@ func (a mountArea) Remove(ctx context.Context, id string, used time.Time) (int64
 	return removeDir(ctx, a.dir, id, 2, a.trash, used)
 }
 
+// Settle implements cache.Settler.
+func (a mountArea) Settle(id string, used time.Time) { settleDir(a.dir, id, used) }
+
 // gitArea has the mirrors of git repositories, each by its name.
 type gitArea struct {
 	dir, trash string
@@ -163,6 +173,15 @@ func (a gitArea) Scan(ctx context.Context, yield func(cache.Entry) error) error 
 // Remove implements cache.Area.
 func (a gitArea) Remove(ctx context.Context, id string, used time.Time) (int64, error) {
 	return removeDir(ctx, a.dir, id, 1, a.trash, used)
+}
+
+// Settle implements cache.Settler.
+func (a gitArea) Settle(id string, used time.Time) { settleDir(a.dir, id, used) }
+
+func settleDir(dir, id string, used time.Time) {
+	if filepath.IsLocal(id) {
+		keep.Settle(filepath.Join(dir, filepath.FromSlash(id)), used)
+	}
 }
 
 func entryOf(kind cache.Kind, id string, e keep.Entry, detail string) cache.Entry {
@@ -205,4 +224,11 @@ func (a fileArea) Remove(_ context.Context, id string, used time.Time) (int64, e
 		return 0, cache.ErrNotFound
 	}
 	return a.keeper.RemoveUnused(filepath.Join(a.dir, id), used)
+}
+
+// Settle implements cache.Settler.
+func (a fileArea) Settle(id string, used time.Time) {
+	if filepath.IsLocal(id) && !strings.ContainsAny(id, `/\`) {
+		_ = os.Chtimes(filepath.Join(a.dir, id), used, used)
+	}
 }
