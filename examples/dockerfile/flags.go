@@ -50,7 +50,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.SetOutput(io.Discard) // of errors, which say less than ours
 	set.Usage = func() {
 		set.SetOutput(stderr)
-		fmt.Fprintf(stderr, "usage: dockerfile [flags] CONTEXT\n       dockerfile du [flags]\n       dockerfile prune [flags]\n       dockerfile verify [flags]\n\nCONTEXT is a directory, a git URL, the URL of a tar archive, or - for a tar archive on the standard input.\n\n")
+		fmt.Fprintf(stderr, "usage: dockerfile [flags] CONTEXT\n       dockerfile du [flags]\n       dockerfile prune [flags]\n       dockerfile compact [flags] CACHE\n       dockerfile verify [flags]\n\nCONTEXT is a directory, a git URL, the URL of a tar archive, or - for a tar archive on the standard input.\n\n")
 		set.PrintDefaults()
 	}
 	f.define(set)

@@ -6,7 +6,7 @@
 // fields of stagewright.Options. With --explain the program says which steps would be built, and why. With --print go the program writes the stage as Go source instead, which is how a Dockerfile moves to Go.
 //
 // "dockerfile du" tells what the cache takes on the disk, and "dockerfile prune" makes it smaller, as docker buildx does; --help of each lists its flags. "dockerfile verify" reads all of
-// it and compares it with its checksums.
+// it and compares it with its checksums. "dockerfile compact" does for a cache in a registry what has to be done now and then.
 //
 // The last line of the standard output is the digest of the image; progress and warnings go to the standard error. The exit code is 0 only
 // for a build that ended well.

@@ -19,7 +19,9 @@ import (
 )
 
 // commands are what the first argument can be instead of a flag or a context. A directory of that name is a context as "./du".
-var commands = map[string]func(context.Context, []string, io.Writer, io.Writer) error{"du": du, "prune": prune, "verify": verifyCache}
+var commands = map[string]func(context.Context, []string, io.Writer, io.Writer) error{
+	"du": du, "prune": prune, "compact": compact, "verify": verifyCache,
+}
 
 // cacheFlags are those of du and prune.
 type cacheFlags struct {
