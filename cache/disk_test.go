@@ -55,6 +55,36 @@ func TestOpenDiskEmptyDirectory(t *testing.T) {
 	openDisk(t, dir)
 }
 
+// A power cut while a store is begun leaves an empty version, and nothing else: it is begun again. With anything beside it the directory is
+// somebody else's.
+func TestOpenDiskEmptyVersion(t *testing.T) {
+	dir := t.TempDir()
+	version := filepath.Join(dir, "version")
+	if err := os.WriteFile(version, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cache.OpenDisk(dir, cache.DiskOptions{Existing: true}); !errors.Is(err, cache.ErrNoCache) {
+		t.Errorf("to be there already: %v", err)
+	}
+	openDisk(t, dir)
+	if text, err := os.ReadFile(version); string(text) != "stagewright cache 1\n" {
+		t.Errorf("version %q, %v", text, err)
+	}
+	other := t.TempDir()
+	for _, name := range []string{"version", "zoo"} {
+		if err := os.WriteFile(filepath.Join(other, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := tree(t, other)
+	if _, err := cache.OpenDisk(other, cache.DiskOptions{}); errors.Is(err, fs.ErrNotExist) || err == nil {
+		t.Errorf("with a file beside it: %v", err)
+	}
+	if after := tree(t, other); after != before {
+		t.Errorf("a foreign directory was changed from\n%sto\n%s", before, after)
+	}
+}
+
 func TestOpenDiskForeign(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), []byte("x"), 0o600); err != nil {

@@ -66,6 +66,8 @@ func checkVersion(dir string) error {
 	switch got := string(text[:n]); {
 	case got == versionLine:
 		return nil
+	case got == "":
+		return fs.ErrNotExist // see writeVersion
 	case strings.HasPrefix(got, versionPrefix):
 		return &VersionError{Dir: dir, Got: strings.TrimSpace(got), Want: strings.TrimSpace(versionLine)}
 	default:
@@ -88,11 +90,16 @@ func initDisk(dir string) error {
 		return fail(err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); name != "lost+found" && !strings.HasPrefix(name, versionTemp) {
-			// Unless another process has made it a store since we looked.
-			if err := checkVersion(dir); !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+		name := e.Name()
+		if name == "lost+found" || strings.HasPrefix(name, versionTemp) {
+			continue
+		}
+		// Unless another process has made it a store since we looked.
+		err := checkVersion(dir)
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		case name != versionFile: // that one is empty
 			return &ForeignError{Dir: dir, Found: name}
 		}
 	}
@@ -115,7 +122,8 @@ func initDisk(dir string) error {
 }
 
 // writeVersion puts the version file in place, durably: were it lost in a power
-// cut, the rest would look like somebody else's directory.
+// cut, the rest would look like somebody else's directory. It is synced in its place, so that a file system with a journal writes its bytes
+// and its name at once; a power cut in that moment can leave it empty, and nothing else.
 func writeVersion(dir string) error {
 	temp := filepath.Join(dir, versionTemp+rand.Text())
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -123,13 +131,16 @@ func writeVersion(dir string) error {
 		return err
 	}
 	_, err = f.WriteString(versionLine)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(temp, filepath.Join(dir, versionFile))
 	}
 	if err != nil {
 		_ = os.Remove(temp)
 		return err
 	}
-	return syncDir(dir)
+	f, err = os.OpenFile(filepath.Join(dir, versionFile), os.O_RDWR, 0) // Windows flushes what may be written
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), syncDir(dir))
 }
