@@ -68,6 +68,8 @@ func (s *session) outcome(ctx context.Context, d *demand, id int) (*outcome, err
 		}
 		if status == stage.Hit {
 			began = time.Time{}
+		} else {
+			s.writeAhead(step)
 		}
 		s.finish(step, status, began, o.record, nil)
 		return o, nil

@@ -356,7 +356,8 @@ func (s *session) imageLayers(ctx context.Context, d *demand, id int, units []un
 	if known != nil || err != nil {
 		return known, err
 	}
-	// The stage is evaluated first, then its layers, side by side.
+	// The stage is evaluated first, then its layers, side by side: those that were not begun when their steps were done.
+	s.early.want(ctx, units)
 	if _, err := s.outcome(ctx, d, id); err != nil {
 		return nil, err
 	}

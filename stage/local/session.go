@@ -56,6 +56,7 @@ type session struct {
 	before   map[historyName][]historyEntry // of stages with such steps, as it was
 
 	writes writes
+	early  layersAhead
 
 	doubted sync.Map // cache.Digest: packs that have been read as a whole
 

@@ -75,8 +75,5 @@ func watchGroup(dir string, made bool) {
 }
 
 // childEnv holds settings of the Go runtime, for processes that live for two
-// milliseconds as Go or do next to nothing: one processor, no collection, and no look at the control groups
-// for how many processors there are. No step sees them.
-func childEnv() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
-}
+// milliseconds as Go or do next to nothing. No step sees them.
+func childEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
