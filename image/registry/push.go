@@ -17,7 +17,8 @@ import (
 // and the tag to latest; a name that ends in a digest pushes without moving a tag, and fails unless the image has that digest. Further tags
 // ("1", "latest") name the same image in the same repository.
 //
-// What the registry has is neither sent nor opened; layers of a base in the same registry are mounted. What breaks is taken up where it
+// What the registry has is neither sent nor opened, but for blobs of at most 4 KiB in a repository that had none of the first eight, which are not
+// asked for; layers of a base in the same registry are mounted. What breaks is taken up where it
 // stopped (see [Options.Retries]). As an [image.Ahead] it sends large layers while a build makes them, unless the registry may have them: those
 // that were edited here, and those of a name that is not there yet. The names are moved last, one after the other, when everything that they refer to is there.
 //

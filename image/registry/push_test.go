@@ -114,6 +114,34 @@ func TestPushSendsOnlyWhatIsNew(t *testing.T) {
 	}
 }
 
+// TestPushUnasked: where none of eight blobs is, the tiny ones that are left are sent unasked; where one is, all are asked for.
+func TestPushUnasked(t *testing.T) {
+	const layers = 20
+	var opens imagetest.Opens
+	artifact := func(first string) image.Artifact {
+		spec := image.Spec{File: imagetest.File("linux", "amd64")}
+		for n := range layers {
+			text := fmt.Sprint(n)
+			if n == 0 {
+				text = first
+			}
+			spec.Layers = append(spec.Layers, imagetest.Layer(t, &opens, map[string]string{"file": text}))
+		}
+		return image.Artifact{Image: imagetest.Make(t, spec)}
+	}
+	o := anonymous()
+	o.Jobs = 1 // how many questions are under way when the eighth is answered is chance
+	s := serve(t)
+	imagetest.Write(t, registry.PushWith(s.host+"/app:1.0", o), artifact("a"))
+	if r := s.take(); count(r, "HEAD /v2/app/blobs/") != 8 || count(r, "PUT /v2/app/blobs/") != layers+1 {
+		t.Errorf("into an empty repository: %q", r)
+	}
+	imagetest.Write(t, registry.PushWith(s.host+"/app:2.0", o), artifact("b")) // one layer and the config are new
+	if r := s.take(); count(r, "HEAD /v2/app/blobs/") != layers+1 || count(r, "PUT /v2/app/blobs/") != 2 {
+		t.Errorf("beside the other: %q", r)
+	}
+}
+
 // TestPushMountsTheLayersOfABase: an image on a base of another repository of the registry is pushed without moving a byte of the base.
 func TestPushMountsTheLayersOfABase(t *testing.T) {
 	var opens imagetest.Opens

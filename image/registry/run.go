@@ -30,8 +30,9 @@ type push struct {
 	client *Client
 	repo   *repo
 
-	mu sync.Mutex
-	to *image.Delivery
+	mu      sync.Mutex
+	to      *image.Delivery
+	missing int // how many blobs were asked for and not there; far below zero once one was
 
 	telling sync.RWMutex // for reading: somebody is being told
 	tell    func(image.Transfer)

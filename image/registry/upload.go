@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,7 +23,7 @@ func (p *push) blob(ctx context.Context, b blob) error {
 		return err
 	}
 	defer done()
-	there, err := p.repo.has(ctx, b.digest)
+	there, err := p.has(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,31 @@ func (u *upload) adopt(ctx context.Context, there bool) {
 	}
 	u.resumed = true
 	u.say(image.Transfer{What: u.digest.String(), Done: u.offset, Total: u.size})
+}
+
+// tiny is the size of what is sent unasked where nothing is known to be, and enough how many questions have shown that.
+const tiny, enough = 4 << 10, 8
+
+// has asks whether the repository has a blob. A tiny one is not asked for where none of several others was: to send it costs as much as the question.
+func (p *push) has(ctx context.Context, b blob) (bool, error) {
+	p.mu.Lock()
+	unasked := p.missing >= enough && b.size <= tiny && len(b.from) == 0
+	p.mu.Unlock()
+	if unasked {
+		return false, nil
+	}
+	there, err := p.repo.has(ctx, b.digest)
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if there {
+		p.missing = math.MinInt // there are others, then
+	} else {
+		p.missing++
+	}
+	return there, nil
 }
 
 // upload sends one blob, by the distribution specification's chunked upload with, as long as nothing breaks, one chunk: begin, send, commit.
