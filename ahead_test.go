@@ -62,7 +62,7 @@ func (r *reader) Write(ctx context.Context, a image.Artifact) error {
 
 // large is a context whose layer is worth being sent while it is made.
 func large(seed uint64) fstest.MapFS {
-	data := make([]byte, 33<<20)
+	data := make([]byte, 5<<20)
 	rand.NewChaCha8([32]byte{byte(seed)}).Read(data)
 	return fstest.MapFS{"large": {Data: data, Mode: 0o644}, "small": {Data: []byte("x"), Mode: 0o644}}
 }

@@ -203,7 +203,7 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 // aheadLayer is how many bytes make a layer that is worth being sent while it is made.
-const aheadLayer = 32 << 20
+const aheadLayer = 4 << 20
 
 // ahead has the bytes of a planned layer sent while they are written, where somebody wants that and the store can do it.
 func (s *session) ahead(w cache.Writer, p *layerPlan) *image.Growing {
