@@ -16,6 +16,8 @@ type Scrubbing struct {
 	// Kinds are what was read, by kind: records, blobs, and those of the areas that are
 	// a [Scrubber].
 	Kinds []Scrubbed
+	// Unread are the kinds of the other areas, as far as there are entries, with what these occupy: nothing here tells what they should be.
+	Unread []Scrubbed
 	// Damaged are the entries that are not what they should be, or cannot be read.
 	Damaged []Damage
 }
@@ -69,12 +71,14 @@ type Scrubber interface {
 // An error is one of reading the store at all, or the context's.
 func (d *Disk) Verify(ctx context.Context, areas ...Area) (*Scrubbing, error) {
 	var scrubbers []Scrubber
+	out := &Scrubbing{}
 	for _, a := range areas {
 		if s, ok := a.(Scrubber); ok {
 			scrubbers = append(scrubbers, s)
+		} else if err := out.leave(ctx, a); err != nil {
+			return nil, d.wrap("verify", err)
 		}
 	}
-	out := &Scrubbing{}
 	damaged := func(x Damage) { out.Damaged = append(out.Damaged, x) }
 	buf := make([]byte, 1<<20)
 	for _, own := range d.ownAreas() {
@@ -110,6 +114,20 @@ func (d *Disk) Verify(ctx context.Context, areas ...Area) (*Scrubbing, error) {
 		out.Kinds = append(out.Kinds, kind)
 	}
 	return out, nil
+}
+
+// leave notes what there is of an area that is not read.
+func (s *Scrubbing) leave(ctx context.Context, a Area) error {
+	kind := Scrubbed{Kind: a.Kind()}
+	err := a.Scan(ctx, func(e Entry) error {
+		kind.Entries++
+		kind.Bytes += e.Bytes
+		return ctx.Err()
+	})
+	if kind.Later = kind.Entries; kind.Entries > 0 {
+		s.Unread = append(s.Unread, kind)
+	}
+	return err
 }
 
 // check reads a record or a blob, and tells those who want to know of a record that is whole.

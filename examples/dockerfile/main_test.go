@@ -367,7 +367,7 @@ RUN if [ $WHEN = always ]; then date > /when; fi
 func TestVerifyCache(t *testing.T) {
 	c := project(t, site)
 	want, _ := c.must(t, "DIR")
-	if out, _, err := c.cacheCommand(t, "verify"); err != nil || !strings.Contains(out, "blob") {
+	if out, _, err := c.cacheCommand(t, "verify"); err != nil || !strings.Contains(out, "blob") || !strings.Contains(out, "\nNot read, see --help:\t1 memo (") {
 		t.Errorf("a whole cache: %v\n%s", err, out)
 	}
 	blobs, err := filepath.Glob(filepath.Join(c.cache, "blobs", "sha256", "*", "*"))

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/stagewright/stagewright"
@@ -62,7 +63,9 @@ func verifyCache(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			set.SetOutput(stderr)
-			fmt.Fprint(stderr, "usage: dockerfile verify [flags]\n\n")
+			fmt.Fprint(stderr, "usage: dockerfile verify [flags]\n\n"+
+				"Records, blobs and directories of layers are read; several layers that were made one directory (spans) are compared when next used.\n"+
+				"Cache mounts and logs are not read, since nothing tells what they should be, nor are memos and git mirrors, whose checksums are compared at each use.\n\n")
 			set.PrintDefaults()
 		}
 		return flagError(set, err)
@@ -84,6 +87,13 @@ func verifyCache(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	var unread []string
+	for _, k := range found.Unread {
+		unread = append(unread, fmt.Sprintf("%d %s (%s)", k.Entries, k.Kind, bytesText(k.Bytes)))
+	}
+	if len(unread) > 0 {
+		fmt.Fprintf(stdout, "\nNot read, see --help:\t%s\n", strings.Join(unread, ", "))
 	}
 	if len(found.Damaged) > 0 {
 		return errDamaged

@@ -41,7 +41,7 @@ func flip(t *testing.T, name string) {
 func TestVerifyCache(t *testing.T) {
 	base := shell(t)
 	dir := t.TempDir()
-	s := base.Run("echo of a run > /ran; mkdir /d; echo more > /d/f").File("/f", "x").Run("cat /f /ran > /both")
+	s := base.Run("echo of a run > /ran; mkdir /d; echo more > /d/f; echo kept > /c/f", stage.CacheMount("/c")).File("/f", "x").Run("cat /f /ran > /both")
 	open := func() (*cache.Disk, *local.Executor) {
 		disk, err := cache.OpenDisk(dir, cache.DiskOptions{})
 		if err != nil {
@@ -78,6 +78,13 @@ func TestVerifyCache(t *testing.T) {
 	found := verified()
 	if len(found.Damaged) != 0 || len(found.Kinds) != 3 {
 		t.Fatalf("a whole cache: %+v", found)
+	}
+	unread := map[cache.Kind]bool{}
+	for _, k := range found.Unread {
+		unread[k.Kind] = k.Entries > 0 && k.Bytes > 0 && k.Later == k.Entries
+	}
+	if !unread[local.KindMount] || len(unread) != 1 {
+		t.Errorf("not read: %+v, want what the cache mount is", found.Unread)
 	}
 	for _, k := range found.Kinds {
 		if k.Entries == 0 || k.Bytes == 0 {
