@@ -29,6 +29,9 @@ type Entry struct {
 
 const usedSuffix = ".used"
 
+// LockSuffix follows the name of a directory in that of a lock which only those take who hold the directory: so it goes with the directory.
+const LockSuffix = ".lock"
+
 // Hold marks the directory, which need not exist yet, as used now, and keeps it from being removed until release. The directory above must
 // exist. It waits for a collector only, which has looked and removes in microseconds. On a file system that is only read, where no collector
 // removes anything either, it does nothing.
@@ -178,7 +181,7 @@ func dirEntry(ctx context.Context, dir string, lazy bool) (Entry, error) {
 	return e, nil
 }
 
-// RemoveDir removes a directory and its mark, and returns the bytes that they took. It is first moved to trash, a directory of the same file
+// RemoveDir removes a directory with its mark and the lock of [LockSuffix], and returns the bytes that they took. It is first moved to trash, a directory of the same file
 // system that [Sweep] empties when a process is killed meanwhile. The error wraps [ErrInUse] when somebody holds it, or has used it
 // at unless or later, and then nothing has changed. That it is absent is no error.
 func RemoveDir(ctx context.Context, dir, trash string, unless time.Time) (freed int64, err error) {
@@ -232,6 +235,7 @@ func takeAway(dir, gone string, unless time.Time) (int64, error) {
 	if err := os.Rename(dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
+	_ = os.Remove(dir + LockSuffix)                  // nobody has it, nor waits for it: they would hold the directory
 	return filestat.Allocated(info), os.Remove(mark) // under its lock: who has opened it sees that it is not the name any more
 }
 

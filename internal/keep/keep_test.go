@@ -9,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stagewright/stagewright/internal/filelock"
 	"github.com/stagewright/stagewright/internal/keep"
 )
 
@@ -50,8 +52,12 @@ func TestADirectoryThatIsHeldStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir+"/f", strings.Repeat("x", 10_000))
+	write(t, dir+keep.LockSuffix, "")
 	future := time.Now().Add(time.Hour)
 	if _, err := keep.RemoveDir(t.Context(), dir, trash, future); !errors.Is(err, keep.ErrInUse) {
+		t.Errorf("while it is held: %v", err)
+	}
+	if _, err := os.Stat(dir + keep.LockSuffix); err != nil {
 		t.Errorf("while it is held: %v", err)
 	}
 	release()
@@ -77,6 +83,7 @@ func TestWhoHoldsADirectoryHasIt(t *testing.T) {
 	}
 	dir, trash := filepath.Join(t.TempDir(), "a"), t.TempDir()
 	var users, collectors sync.WaitGroup
+	var alone atomic.Int64
 	done := make(chan bool)
 	for range 2 {
 		collectors.Go(func() {
@@ -106,6 +113,15 @@ func TestWhoHoldsADirectoryHasIt(t *testing.T) {
 				}
 				if _, err := os.Stat(dir + "/b"); err != nil {
 					t.Errorf("while it is held: %v", err)
+				}
+				if unlock, err := filelock.Path(t.Context(), dir+keep.LockSuffix, filelock.Exclusive); err != nil {
+					t.Error(err)
+				} else {
+					if alone.Add(1) != 1 {
+						t.Error("two have the lock")
+					}
+					alone.Add(-1)
+					unlock()
 				}
 				release()
 			}

@@ -82,7 +82,7 @@ func (m *gitMirror) lock(ctx context.Context, commit string) (unlock func(), err
 	if err := m.hold(); err != nil {
 		return nil, err
 	}
-	unlock, err = filelock.Path(ctx, m.dir+".lock", filelock.Exclusive)
+	unlock, err = filelock.Path(ctx, m.dir+keep.LockSuffix, filelock.Exclusive)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.g, err)
 	}
@@ -149,11 +149,14 @@ func (m *gitMirror) mend(ctx context.Context, options ...string) bool {
 	if _, err := os.Stat(filepath.Join(m.dir, "HEAD")); err != nil || ctx.Err() != nil {
 		return false
 	}
+	if err := m.hold(); err != nil {
+		return false
+	}
 	_, err := m.git(ctx, append([]string{"fsck", "--no-dangling", "--no-progress"}, options...)...)
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	unlock, err := filelock.Path(ctx, m.dir+".lock", filelock.Exclusive)
+	unlock, err := filelock.Path(ctx, m.dir+keep.LockSuffix, filelock.Exclusive)
 	if err != nil {
 		return false
 	}
