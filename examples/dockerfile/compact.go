@@ -77,5 +77,8 @@ func compactCache(ctx context.Context, text string, o remote.CompactOptions, war
 	if !ok {
 		return done, fmt.Errorf("%T cannot be compacted", store)
 	}
-	return compactor.Compact(ctx, o)
+	if done, err = compactor.Compact(ctx, o); err == nil && compactor.Stats().Manifests == 0 && done == (remote.Compaction{}) {
+		fmt.Fprintln(warn, "there is nothing in that cache; is its name right?")
+	}
+	return done, err
 }

@@ -17,9 +17,9 @@ import (
 // TestCompact: what several builds have exported is one manifest afterwards, and as good.
 func TestCompact(t *testing.T) {
 	reg := stagetest.Registry(t).Host()
-	for name, at := range map[string]struct{ to, cache string }{
-		"registry":   {reg + "/cache:main", reg + "/cache:main"},
-		"OCI layout": {"type=oci-layout,dest=DIR/layout", "type=oci-layout,src=DIR/layout"},
+	for name, at := range map[string]struct{ to, cache, none string }{
+		"registry":   {reg + "/cache:main", reg + "/cache:main", ""},
+		"OCI layout": {"type=oci-layout,dest=DIR/layout", "type=oci-layout,src=DIR/layout", ",name=other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := project(t, pruneProject)
@@ -35,6 +35,9 @@ func TestCompact(t *testing.T) {
 				if err != nil || !strings.HasPrefix(out, expected) || log != "" {
 					t.Errorf("%v\n%s%s, want %q", err, out, log, expected)
 				}
+			}
+			if out, log, err := compacted(t, c, strings.Replace(at.cache, "main", "mian", 1)+at.none); err != nil || !strings.Contains(log, "is its name right?") {
+				t.Errorf("a cache that is not there: %v\n%s%s", err, out, log)
 			}
 			c.cache = t.TempDir()
 			if got, log := c.must(t, "--cache-from", at.cache, "DIR"); got != want || strings.Contains(log, " run ") {
