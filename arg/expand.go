@@ -52,12 +52,18 @@ const maxText = 1 << 20
 //
 // Errors: *[SyntaxError], *[UnsetError], and one that wraps [ErrLimit].
 func Expand(text string, lookup Lookup, o Options) (string, error) {
+	if !strings.ContainsAny(text, special) && len(text) <= maxText && o.withDefaults().check() == nil {
+		return text, nil // most texts
+	}
 	nodes, e, err := prepare(text, lookup, o)
 	if err != nil {
 		return "", err
 	}
 	return e.join(nodes)
 }
+
+// special are the characters that mean something in some mode. A text without them stands for itself.
+const special = "$'\"\\`<"
 
 // ExpandWords is [Expand] followed by a split at white space. Values are split too, as EXPOSE does it: with
 // P="80 443" the text "$P 22" has three words. White space that is quoted or escaped in text does not split, nor does a
@@ -171,14 +177,21 @@ func Escape(s string) string {
 	return b.String()
 }
 
+func (o Options) check() error {
+	if o.Quotes > Body {
+		return fmt.Errorf("arg: unknown QuoteMode %d; use Text, Word or Body", o.Quotes)
+	}
+	if o.Escape != '\\' && o.Escape != '`' {
+		return fmt.Errorf("arg: Options.Escape is %q; only '\\\\' and '`' are possible", o.Escape)
+	}
+	return nil
+}
+
 // prepare checks the options and parses text.
 func prepare(text string, lookup Lookup, o Options) ([]node, *evaluator, error) {
 	o = o.withDefaults()
-	if o.Quotes > Body {
-		return nil, nil, fmt.Errorf("arg: unknown QuoteMode %d; use Text, Word or Body", o.Quotes)
-	}
-	if o.Escape != '\\' && o.Escape != '`' {
-		return nil, nil, fmt.Errorf("arg: Options.Escape is %q; only '\\\\' and '`' are possible", o.Escape)
+	if err := o.check(); err != nil {
+		return nil, nil, err
 	}
 	e := &evaluator{text: text, lookup: lookup, options: o, effort: maxEffort}
 	if len(text) > maxText {

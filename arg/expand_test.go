@@ -256,3 +256,25 @@ func ExampleEscape() {
 	// costs \$5
 	// costs $5 <nil>
 }
+
+// A text without a sign that means something is itself in every mode, but wrong options are a mistake all the same.
+func TestPlainText(t *testing.T) {
+	for _, text := range []string{"", "a", "a b\t c", "/srv/\xff\x00ü/{x}*?[!]", strings.Repeat("x", 1<<20)} {
+		for _, mode := range []arg.QuoteMode{arg.Text, arg.Word, arg.Body} {
+			for _, escape := range []rune{0, '\\', '`'} {
+				got, err := arg.Expand(text, nil, arg.Options{Quotes: mode, Escape: escape})
+				if got != text || err != nil {
+					t.Errorf("mode %d, escape %q: %.20q is %.20q, %v", mode, escape, text, got, err)
+				}
+			}
+		}
+	}
+	for _, o := range []arg.Options{{Quotes: arg.Body + 1}, {Escape: 'x'}} {
+		if _, err := arg.Expand("a", nil, o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+	}
+	if _, err := arg.Expand(strings.Repeat("x", 1<<20+1), nil, arg.Options{}); !errors.Is(err, arg.ErrLimit) {
+		t.Errorf("too long: %v", err)
+	}
+}

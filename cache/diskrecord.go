@@ -34,11 +34,12 @@ func decodeRecord(k Key, file []byte) ([]byte, bool) {
 		return nil, false
 	}
 	data := file[recordHeader:]
-	sum := recordSum(k, data)
 	head := file[len(recordMagic):recordHeader]
-	ok := string(file[:len(recordMagic)]) == recordMagic &&
-		bytes.Equal(head[:len(k)], k[:]) && bytes.Equal(head[len(k):], sum[:])
-	return data, ok
+	if string(file[:len(recordMagic)]) != recordMagic || !bytes.Equal(head[:len(k)], k[:]) {
+		return data, false // before the hash: of most records of a batch
+	}
+	sum := recordSum(k, data)
+	return data, bytes.Equal(head[len(k):], sum[:])
 }
 
 func recordSum(k Key, data []byte) (sum [sha256.Size]byte) {

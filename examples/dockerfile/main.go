@@ -20,6 +20,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/stagewright/stagewright"
@@ -29,6 +31,7 @@ import (
 )
 
 func main() {
+	startLarge()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
@@ -39,6 +42,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "dockerfile:", err)
 		os.Exit(1)
 	}
+}
+
+// startLarge has the first garbage collection wait until the heap has some 50 MB. A build lasts a fraction of a second, in which the
+// collector would else begin a dozen times on the way there; from then on it is as it always is. Who sets GOGC has what he says.
+func startLarge() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	const first = 48 << 20 / (4 << 20) * 100 // percent of the least heap, 4 MiB
+	usual := debug.SetGCPercent(first)
+	runtime.AddCleanup(new([16]byte), func(percent int) { debug.SetGCPercent(percent) }, usual) // unreachable: it ends with that collection
 }
 
 type streams struct {

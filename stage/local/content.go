@@ -140,7 +140,7 @@ func (s *session) locateCopied(ctx context.Context, d *demand, step *stage.Step,
 	case l == nil:
 		return s.locate(ctx, d, step.Inputs[0], digest)
 	}
-	p, ok := l.paths[digest]
+	p, ok := l.paths()[digest]
 	if !ok {
 		return nil, nil
 	}

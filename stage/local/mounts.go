@@ -247,7 +247,7 @@ func (s *session) bindOpener(ctx context.Context, d *demand, from bindSource, ro
 		return s.opener(ctx, d, from.step, tree.Diff(emptyRoot, root))
 	}
 	return func(digest tree.Digest) (io.ReadCloser, error) {
-		return openVerified(from.local.files, from.local.paths[digest], digest)
+		return openVerified(from.local.files, from.local.paths()[digest], digest)
 	}, nil
 }
 

@@ -127,8 +127,8 @@ func (s *session) settle(ctx context.Context, d *demand, id int) (*quickStep, er
 // fewSteps is how many quick steps one goroutine does as fast as two.
 const fewSteps = 500
 
-// settleAll does quick steps in the order of their numbers, of which id is the last. Of many, another task does those of the second half
-// that stand on nothing else that is to be done: most often these are stages of their own.
+// settleAll does quick steps in the order of their numbers, of which id is the last. Of many, another task goes ahead
+// and does those that stand on nothing else that is to be done: most often these are stages of their own.
 func (s *session) settleAll(ctx context.Context, d *demand, id int, steps []int) error {
 	if len(steps) < fewSteps || s.opts.Parallel == 1 {
 		return s.settleSome(ctx, d, steps, func(*stage.Step) bool { return true })
@@ -138,7 +138,7 @@ func (s *session) settleAll(ctx context.Context, d *demand, id int, steps []int)
 			return nil, s.settleSome(ctx, d, steps, func(*stage.Step) bool { return true })
 		}},
 		{Key: task{kind: kindSettleReady, step: id}, Task: func(ctx context.Context, d *demand) (any, error) {
-			return nil, s.settleSome(ctx, d, steps[len(steps)/2:], s.isReady)
+			return nil, s.settleSome(ctx, d, steps[len(steps)/4:], s.isReady)
 		}},
 	}
 	_, err := s.all(ctx, d, inputs)

@@ -129,7 +129,7 @@ func (e *Executor) open(ctx context.Context, g *stage.Graph, r stage.Request, ta
 	s := &session{
 		Executor: e, opts: e.opts, graph: g, steps: g.Steps(), request: r, started: time.Now(),
 		needed: reach(g, targets), unbuilt: make([]error, len(g.Targets())),
-		sched: dag.New[task, any](e.opts.Parallel), reports: map[int]stage.StepReport{}, made: make([]bool, len(g.Steps())), release: release,
+		sched: dag.New[task, any](e.opts.Parallel), made: make([]bool, len(g.Steps())), release: release,
 	}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -310,6 +310,9 @@ func (s *session) finish(step *stage.Step, status stage.Status, since time.Time,
 	}
 	s.reportMu.Lock()
 	_, again := s.reports[step.ID]
+	if s.reports == nil {
+		s.reports = make(map[int]stage.StepReport, len(s.steps))
+	}
 	if !again {
 		s.reports[step.ID] = report
 	}

@@ -38,7 +38,7 @@ type localSource struct {
 	keep    keeping
 	entries []source.Entry
 	root    *tree.Node
-	paths   map[tree.Digest]string // where the bytes of a digest are
+	paths   func() map[tree.Digest]string // where the bytes of a digest are: only for who reads bytes
 	wanted  []wanted
 	all     bool // somebody wants everything
 
@@ -204,10 +204,13 @@ func (l *localSource) read(ctx context.Context, epoch int64) (stage.Errors, erro
 	if err := l.files.Hash(ctx, files); err != nil {
 		return nil, err
 	}
-	l.paths = make(map[tree.Digest]string, len(files))
-	for _, f := range files {
-		l.paths[tree.Digest(f.Digest)] = f.Path
-	}
+	l.paths = sync.OnceValue(func() map[tree.Digest]string {
+		paths := make(map[tree.Digest]string, len(files))
+		for _, f := range files {
+			paths[tree.Digest(f.Digest)] = f.Path
+		}
+		return paths
+	})
 	l.root, err = treeOf(entries, epoch, l.keep)
 	return nil, err
 }
