@@ -38,6 +38,7 @@ func (a *ahead) end() {
 	a.mu.Lock()
 	a.over = true
 	ends := a.ends
+	a.ends = nil
 	a.mu.Unlock()
 	for i := len(ends) - 1; i >= 0; i-- {
 		ends[i]()

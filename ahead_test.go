@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -14,9 +15,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagewright/stagewright"
+	"github.com/stagewright/stagewright/cache"
 	"github.com/stagewright/stagewright/image"
 	"github.com/stagewright/stagewright/image/registry"
 	"github.com/stagewright/stagewright/stage"
+	"github.com/stagewright/stagewright/stage/local"
 )
 
 // reader is a sink that reads layers while they are made.
@@ -117,6 +120,21 @@ func TestAhead(t *testing.T) {
 		if err := res.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	// That of a stage which only a cache export wants is nothing for sinks.
+	maker := stage.Scratch().Func("large", "1", func(_ context.Context, _ fs.FS, out stage.Writer) error {
+		files := large(5)
+		return errors.Join(out.WriteFile("/large", 0o644, bytes.NewReader(files["large"].Data)), out.WriteFile("/small", 0o644, strings.NewReader("x")))
+	})
+	res, err := stagewright.Build(t.Context(), stage.Scratch().CopyFrom(maker, "/small", "/"), stagewright.Options{
+		CacheDir: cacheDir, Sinks: []image.Sink{sink},
+		CacheTo: []stagewright.CacheExport{{Store: cache.NewMemory(), Mode: local.CacheMax}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Close(); err != nil || len(sink.edited) != 2 {
+		t.Errorf("given %v, error %v", sink.edited, err)
 	}
 	sink.fail = errors.New("no")
 	if _, err := build(4, all); !errors.Is(err, sink.fail) || sink.ended != 3 {

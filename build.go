@@ -246,6 +246,7 @@ func (b *builder) evaluate(ctx context.Context, g *stage.Graph, o Options, befor
 	if err == nil {
 		err = r.deliver(ctx, o, before)
 	}
+	sending.end() // layers that only a cache export wants go to no sink
 	if err == nil {
 		err = r.exportCaches(ctx, o)
 	}
