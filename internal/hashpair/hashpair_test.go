@@ -52,13 +52,6 @@ func TestSums(t *testing.T) {
 	}
 }
 
-func TestNoAllocation(t *testing.T) {
-	w, data := New(sha256.New(), sha256.New()), make([]byte, 64<<10)
-	if n := testing.AllocsPerRun(10, func() { w.Write(data) }); n != 0 {
-		t.Errorf("a Write allocates %v times", n)
-	}
-}
-
 func FuzzSums(f *testing.F) {
 	f.Add([]byte("abc"), uint16(64), uint16(128))
 	f.Fuzz(func(t *testing.T, data []byte, beforeA, beforeB uint16) {
