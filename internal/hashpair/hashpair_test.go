@@ -77,6 +77,7 @@ func BenchmarkPair(b *testing.B) {
 		"one": func() { x.Write(data) }, "two": func() { x.Write(data); y.Write(data) },
 	} {
 		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
 				write()
@@ -85,6 +86,7 @@ func BenchmarkPair(b *testing.B) {
 	}
 	w := New(x, y)
 	b.Run("pair", func(b *testing.B) {
+		b.ReportAllocs()
 		b.SetBytes(int64(len(data)))
 		for b.Loop() {
 			w.Write(data)
