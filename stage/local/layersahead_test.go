@@ -60,7 +60,7 @@ func (r *waitingRunner) Run(ctx context.Context, spec *sandbox.Spec) (sandbox.St
 	if r.runs.Add(1) == 2 {
 		select {
 		case <-r.until:
-		case <-time.After(time.Minute):
+		case <-time.After(5 * time.Minute):
 			r.t.Error("the layer of the first step waits for the second step")
 		}
 	}
