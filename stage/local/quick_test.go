@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -294,6 +295,53 @@ func TestManySmallStepsAndAPanic(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		})
 	}
+}
+
+// heldStore does not put records before it may, and counts those that are under way.
+type heldStore struct {
+	cache.Store
+	held chan struct{}
+	puts atomic.Int64
+}
+
+func (s *heldStore) Put(ctx context.Context, key cache.Key, data []byte) error {
+	s.puts.Add(1)
+	defer s.puts.Add(-1)
+	<-s.held
+	for range 1000 {
+		runtime.Gosched()
+	}
+	return s.Store.Put(ctx, key, data)
+}
+
+// Nothing is written to the cache any more when a panic comes out of Execute: who recovers may close it, or remove it.
+func TestNoRecordAfterAPanic(t *testing.T) {
+	store := &heldStore{Store: cache.NewMemory(), held: make(chan struct{})}
+	e, err := local.New(local.Options{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s := stage.Scratch()
+	for i := range 100 {
+		s = s.File(fmt.Sprint("/", i), "")
+	}
+	defer func() {
+		if v := recover(); !strings.Contains(fmt.Sprint(v), "enough") || store.puts.Load() != 0 {
+			t.Errorf("%v came out of Execute, while %d records were being put", v, store.puts.Load())
+		}
+	}()
+	started := 0
+	_, err = e.Execute(t.Context(), compile(t, s), stage.Request{Progress: func(ev stage.Event) {
+		if _, ok := ev.(stage.StepStarted); !ok {
+			return
+		}
+		if started++; started == 90 { // 64 are written together
+			close(store.held)
+			panic("enough")
+		}
+	}})
+	t.Errorf("it ended with %v", err)
 }
 
 // Builds side by side that share steps agree, and each reports each step once.

@@ -267,6 +267,9 @@ func unique(list []int) []int {
 
 func (s *session) close() error {
 	s.marking.Wait() // under the lease
+	if s.quick != nil {
+		s.quick.records.group.Wait() // of a build that a panic has ended: others have flushed them
+	}
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	s.mu.Lock()
