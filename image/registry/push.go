@@ -20,7 +20,9 @@ import (
 // What the registry has is neither sent nor opened, but for blobs of at most 4 KiB in a repository that had none of the first eight, which are not
 // asked for; layers of a base in the same registry are mounted. What breaks is taken up where it
 // stopped (see [Options.Retries]). As an [image.Ahead] it sends large layers while a build makes them, unless the registry may have them: those
-// that were edited here, and those of a name that is not there yet. The names are moved last, one after the other, when everything that they refer to is there.
+// that were edited here, and those of a name that is not there yet. So bytes of a build that fails later may have been sent: they are an upload without a
+// digest, which nobody can read, and the registry is told to drop it. The names are moved last, one after the other, when everything that they refer to
+// is there.
 //
 // The sink is an [image.Reporter]. Errors are of type [*Error]; when one tag of several is refused, Delivery.Refs has those that were moved.
 func Push(ref string, tags ...string) image.Sink {
