@@ -193,7 +193,8 @@ func (p *process) talk(config io.Writer, report io.Reader) error {
 		}
 	}
 	if p.ready {
-		if p.ahead != nil && len(p.given) == 0 && !p.config.DryRun { // one that is given its root cannot be started ahead
+		// One that is given its root, or registers emulators, cannot be started ahead.
+		if p.ahead != nil && len(p.given) == 0 && len(p.config.Emulators) == 0 && !p.config.DryRun {
 			p.ahead.prepare(&p.helper.origin, p.config.System)
 		}
 		if err := p.groups.close(); err != nil {

@@ -30,9 +30,10 @@ type spare struct {
 	expiry *time.Timer
 }
 
-// helper returns one for origin: the spare, or a new one.
+// helper returns one for origin: the spare, or a new one. Sockets are inherited, and emulators are registered before the mounts that a spare
+// has already.
 func (s *spares) helper(o *origin, c *child.Config, sockets []*os.File) (*helper, error) {
-	if len(sockets) == 0 {
+	if len(sockets) == 0 && len(c.Emulators) == 0 {
 		if h := s.take(o, &c.System); h != nil {
 			return h, nil
 		}
