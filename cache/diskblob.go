@@ -72,6 +72,18 @@ func (b *diskBlob) ReadAt(p []byte, off int64) (int, error) { return b.file.Read
 func (b *diskBlob) Close() error                            { return b.file.Close() }
 func (b *diskBlob) Size() int64                             { return b.size }
 
+// drop implements selfDropper. A blob that was damaged may have been made again while it was read.
+func (b *diskBlob) drop() error {
+	read, err := b.file.Stat()
+	if err != nil {
+		return err
+	}
+	if now, err := os.Lstat(b.file.Name()); err != nil || !os.SameFile(read, now) {
+		return err
+	}
+	return os.Remove(b.file.Name())
+}
+
 type diskWriter struct {
 	disk *Disk
 	file *os.File // nil when done

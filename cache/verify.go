@@ -136,12 +136,17 @@ func (v *verifier) finish() error {
 	if err == nil {
 		return io.EOF
 	}
-	if d, ok := v.store.(Dropper); ok {
-		// Failing to forget it changes nothing for this caller, who learns
-		// that the bytes are bad either way.
+	// Failing to forget it changes nothing for this caller, who learns
+	// that the bytes are bad either way.
+	if b, ok := v.blob.(selfDropper); ok {
+		_ = b.drop()
+	} else if d, ok := v.store.(Dropper); ok {
 		_ = d.Drop(v.ctx, v.want)
 	}
 	return err
 }
+
+// selfDropper is a Blob that can be dropped itself: not what somebody has put in its place since it was opened.
+type selfDropper interface{ drop() error }
 
 func (v *verifier) Close() error { return v.blob.Close() }
