@@ -73,15 +73,14 @@ func (b *diskBlob) Close() error                            { return b.file.Clos
 func (b *diskBlob) Size() int64                             { return b.size }
 
 // drop implements selfDropper. A blob that was damaged may have been made again while it was read.
-func (b *diskBlob) drop() error {
+func (b *diskBlob) drop(context.Context) {
 	read, err := b.file.Stat()
 	if err != nil {
-		return err
+		return
 	}
-	if now, err := os.Lstat(b.file.Name()); err != nil || !os.SameFile(read, now) {
-		return err
+	if now, err := os.Lstat(b.file.Name()); err == nil && os.SameFile(read, now) {
+		_ = os.Remove(b.file.Name())
 	}
-	return os.Remove(b.file.Name())
 }
 
 type diskWriter struct {

@@ -86,8 +86,8 @@ func CopyBlob(ctx context.Context, to, from Store, d Digest) error {
 		return err
 	}
 	_, err = w.Commit(ctx, d)
-	if f, ok := from.(Dropper); ok && errors.As(err, new(*CorruptError)) {
-		_ = f.Drop(ctx, d) // as NewReader does
+	if errors.As(err, new(*CorruptError)) {
+		DropBlob(ctx, from, d, blob)
 	}
 	return err
 }

@@ -18,6 +18,7 @@ type layeredBlob struct {
 	from int    // which store behind has it, for all that is known
 	open []Blob // all that are to be closed; the last is the one of that store
 	near Blob   // what is read; nil before it was fetched
+	has  Store  // that of near
 }
 
 var _ Fetcher = (*layeredBlob)(nil)
@@ -96,7 +97,7 @@ func (b *layeredBlob) use(ctx context.Context, s Store) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open = append(b.open, blob)
-	b.near = blob
+	b.near, b.has = blob, s
 	return nil
 }
 
@@ -145,8 +146,9 @@ func (b *layeredBlob) copy(ctx context.Context) error {
 		return b.stay(ctx)
 	}
 	_, err = w.Commit(ctx, b.digest)
-	if corrupt := (*CorruptError)(nil); errors.As(err, &corrupt) {
-		return b.bad(ctx)
+	if errors.As(err, new(*CorruptError)) {
+		DropBlob(ctx, b.of.behind[b.from], b.digest, b.last())
+		return ErrNotFound
 	}
 	if err != nil || b.use(ctx, b.of.front) != nil {
 		return b.stay(ctx)
@@ -154,12 +156,14 @@ func (b *layeredBlob) copy(ctx context.Context) error {
 	return nil
 }
 
-// bad has the store behind forget bytes that are not what it said.
-func (b *layeredBlob) bad(ctx context.Context) error {
-	if d, ok := b.of.behind[b.from].(Dropper); ok {
-		_ = d.Drop(ctx, b.digest) // if it does not, it is found out the next time
+// drop implements selfDropper, for the store whose bytes are read.
+func (b *layeredBlob) drop(ctx context.Context) {
+	b.mu.Lock()
+	near, has := b.near, b.has
+	b.mu.Unlock()
+	if near != nil {
+		DropBlob(ctx, has, b.digest, near)
 	}
-	return ErrNotFound
 }
 
 // stay reads the blob where it is.
@@ -172,7 +176,7 @@ func (b *layeredBlob) stay(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.near = blob
+	b.near, b.has = blob, b.of.behind[b.from]
 	return nil
 }
 

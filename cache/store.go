@@ -86,7 +86,7 @@ type Follower interface {
 
 	// Follow opens what was written, and what will be, for reading beside the Writer: ReadAt gives the bytes of the Writes that
 	// have returned. They can be read after Commit and Discard, too, until the caller closes it.
-	// An error that wraps [errors.ErrUnsupported] says that the medium cannot do that.
+	// An error that wraps [errors.ErrUnsupported] says that the medium cannot do that. After Commit or Discard it is [ErrDone].
 	Follow() (Followed, error)
 }
 

@@ -136,17 +136,22 @@ func (v *verifier) finish() error {
 	if err == nil {
 		return io.EOF
 	}
-	// Failing to forget it changes nothing for this caller, who learns
-	// that the bytes are bad either way.
-	if b, ok := v.blob.(selfDropper); ok {
-		_ = b.drop()
-	} else if d, ok := v.store.(Dropper); ok {
-		_ = d.Drop(v.ctx, v.want)
-	}
+	DropBlob(v.ctx, v.store, v.want, v.blob)
 	return err
 }
 
+// DropBlob has the store s forget the blob d, which was opened as b and is damaged: the next one who asks for it finds it missing, and makes
+// it again. A [Disk] does not forget what somebody has put in its place since b was opened, nor does a [Layered] one in front or behind.
+// It does nothing for a store that is no [Dropper], and tells no error: whoever has read b knows that its bytes are bad either way.
+func DropBlob(ctx context.Context, s Store, d Digest, b Blob) {
+	if b, ok := b.(selfDropper); ok {
+		b.drop(ctx)
+	} else if s, ok := s.(Dropper); ok {
+		_ = s.Drop(ctx, d)
+	}
+}
+
 // selfDropper is a Blob that can be dropped itself: not what somebody has put in its place since it was opened.
-type selfDropper interface{ drop() error }
+type selfDropper interface{ drop(ctx context.Context) }
 
 func (v *verifier) Close() error { return v.blob.Close() }

@@ -120,9 +120,7 @@ func (s *session) openPacked(ctx context.Context, pack cache.Digest, want tree.D
 		}{io.NewSectionReader(blob, at.offset, at.size), blob},
 		sum: sha256.New(), want: want,
 		differs: func(got cache.Digest) error {
-			if store, ok := s.opts.Store.(cache.Dropper); ok {
-				_ = store.Drop(ctx, pack) // the next build makes it again
-			}
+			cache.DropBlob(ctx, s.opts.Store, pack, blob)
 			return &cache.CorruptError{Want: cache.Digest(want), Got: got, Where: "pack"}
 		},
 	}, nil
