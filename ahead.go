@@ -12,9 +12,10 @@ type ahead struct {
 	ctx   context.Context
 	sinks []image.Sink
 
-	mu   sync.Mutex
-	over bool
-	ends []func()
+	mu     sync.Mutex
+	over   bool
+	layers []*image.Growing
+	ends   []func() // of the sinks
 }
 
 // take gives a layer to the sinks, and closes it in the end.
@@ -25,7 +26,7 @@ func (a *ahead) take(g *image.Growing) {
 		g.Close()
 		return
 	}
-	a.ends = append(a.ends, func() { g.Close() })
+	a.layers = append(a.layers, g)
 	for _, s := range a.sinks {
 		if s, ok := s.(image.Ahead); ok {
 			a.ends = append(a.ends, s.Ahead(a.ctx, g))
@@ -33,14 +34,19 @@ func (a *ahead) take(g *image.Growing) {
 	}
 }
 
-// end ends what no sink wants any more. What was taken first is closed last.
+// end ends what no sink wants any more, all at once, since a sink may have to tell a registry, and then closes the layers.
 func (a *ahead) end() {
 	a.mu.Lock()
 	a.over = true
-	ends := a.ends
-	a.ends = nil
+	layers, ends := a.layers, a.ends
+	a.layers, a.ends = nil, nil
 	a.mu.Unlock()
-	for i := len(ends) - 1; i >= 0; i-- {
-		ends[i]()
+	var ending sync.WaitGroup
+	for _, end := range ends {
+		ending.Go(end)
+	}
+	ending.Wait()
+	for _, g := range layers {
+		g.Close()
 	}
 }

@@ -200,7 +200,6 @@ func (e *Executor) execute(ctx context.Context, g *stage.Graph, r stage.Request)
 	done := false
 	defer func() {
 		if !done { // a panic, of a function step or of Request.Progress, closes too
-			s.early.stop()
 			_ = s.close()
 		}
 	}()

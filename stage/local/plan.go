@@ -16,7 +16,7 @@ func (s *session) plan(ctx context.Context) ([]stage.PlannedStep, error) {
 	runs := make([]bool, len(s.steps)) // the step, or a Run that it depends on, would run
 	var quick []int
 	for i := range s.steps {
-		if s.isQuick(i) && changesFiles(s.steps[i].Op) {
+		if s.needed[i] && s.isQuick(i) && changesFiles(s.steps[i].Op) {
 			quick = append(quick, i)
 		}
 	}

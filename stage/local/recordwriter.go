@@ -99,6 +99,9 @@ func (w *recordWriter) flush(ctx context.Context, s *session) error {
 	return w.err
 }
 
+// wait returns when nobody writes any more: after a build that a panic has ended, others have flushed.
+func (w *recordWriter) wait() { w.group.Wait() }
+
 // writeRecords writes the records of steps, all together where the cache can do that.
 func (s *session) writeRecords(ctx context.Context, lot []quickRecord) error {
 	entries := make([]cache.Record, 0, len(lot))

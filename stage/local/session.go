@@ -266,9 +266,10 @@ func unique(list []int) []int {
 }
 
 func (s *session) close() error {
+	s.early.stop()
 	s.marking.Wait() // under the lease
 	if s.quick != nil {
-		s.quick.records.group.Wait() // of a build that a panic has ended: others have flushed them
+		s.quick.records.wait()
 	}
 	s.closing.Lock()
 	defer s.closing.Unlock()
