@@ -136,8 +136,18 @@ func TestAhead(t *testing.T) {
 	if err := res.Close(); err != nil || len(sink.edited) != 2 {
 		t.Errorf("given %v, error %v", sink.edited, err)
 	}
+	// What is looked for elsewhere first is sent ahead all the same when it is made.
+	res, err = stagewright.Build(t.Context(), all, stagewright.Options{
+		Context: stagewright.FS(large(6)), CacheDir: cacheDir, Sinks: []image.Sink{sink}, CacheFrom: []cache.Store{cache.NewMemory()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Close(); err != nil || len(sink.edited) != 3 {
+		t.Errorf("with CacheFrom: given %v, error %v", sink.edited, err)
+	}
 	sink.fail = errors.New("no")
-	if _, err := build(4, all); !errors.Is(err, sink.fail) || sink.ended != 3 {
+	if _, err := build(4, all); !errors.Is(err, sink.fail) || sink.ended != 4 {
 		t.Errorf("error %v, ended %d", err, sink.ended)
 	}
 }
