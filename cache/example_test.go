@@ -89,6 +89,30 @@ func ExampleNewReader() {
 	// Output: hello 5
 }
 
+// Who reads a part of a blob compares what he can, and has a damaged one forgotten as NewReader does.
+func ExampleDropBlob() {
+	ctx, store := context.Background(), cache.NewMemory()
+	d, err := cache.PutBlob(ctx, store, []byte("header, body"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	blob, err := store.Open(ctx, d)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer blob.Close()
+	header := make([]byte, 6)
+	if _, err := blob.ReadAt(header, 0); err != nil {
+		log.Fatal(err)
+	}
+	if string(header) != "HEADER" {
+		cache.DropBlob(ctx, store, d, blob)
+	}
+	_, err = store.Open(ctx, d)
+	fmt.Println(errors.Is(err, cache.ErrNotFound))
+	// Output: true
+}
+
 func ExampleLease() {
 	// While the lease is open nothing is removed from the store.
 	lease, err := cache.Lease(context.Background(), cache.NewMemory())
