@@ -26,12 +26,14 @@ import (
 //	    tmp/lock                     locked while sessions begin and are looked through
 //	    tmp/<session>/lock           locked as long as the process lives
 //	    tmp/<session>/<n>/           a layer or an upper in the making, of the form above, or what is to be deleted
-//	    tmp/<session>/<n>.work       the work directory of an upper
+//	    tmp/<session>/<n>/work       the work directory of an upper
+//	    tmp/<session>/<n>.work       the same, once the upper is a layer
 const (
 	layersDir    = "layers"
 	locksFile    = "locks"
 	tmpDir       = "tmp"
 	fsDir        = "fs"
+	workDir      = "work"
 	workSuffix   = ".work"
 	manifestFile = "manifest"
 	lockFile     = "lock"

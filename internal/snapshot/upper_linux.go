@@ -43,17 +43,13 @@ func (s *Store) NewUpper(ctx context.Context, base *tree.Node) (*Upper, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, err := session.mkdirs(fsDir)
+	name, err := session.takeUpper()
 	if err != nil {
 		return nil, err
 	}
-	u := &Upper{Dir: filepath.Join(session.path, name, fsDir), Work: filepath.Join(session.path, name+workSuffix),
+	u := &Upper{Dir: filepath.Join(session.path, name, fsDir), Work: filepath.Join(session.path, name, workDir),
 		store: s, session: session, name: name, base: base, root: root{fd: -1}}
-	err = onDisk("mkdir", u.Work, unix.Mkdirat(session.fd, name+workSuffix, 0o700))
-	if err == nil {
-		u.root, err = openRoot(u.Dir)
-	}
-	if err == nil {
+	if u.root, err = openRoot(u.Dir); err == nil {
 		w := writer{root: u.root, host: s.host}
 		meta := tree.Meta{Mode: 0o755}
 		if base != nil {
@@ -136,6 +132,9 @@ func (u *Upper) Adopt(ctx context.Context, id tree.Digest, changes []tree.Change
 	s := u.store
 	dir, err := s.once(ctx, id, func() []tree.Change { return changes }, func(changes []tree.Change) error {
 		if u.session == s.session {
+			if err := unix.Renameat(s.session.fd, u.name+"/"+workDir, s.session.fd, u.name+workSuffix); err != nil {
+				return onDisk("rename", u.Work, err)
+			}
 			return s.publish(ctx, u.name, u.root, id)
 		}
 		full, err := tree.Apply(u.base, changes)

@@ -50,6 +50,33 @@ func TestUpperTakesTheRootsMetadata(t *testing.T) {
 	}
 }
 
+// From the second upper on the next one's directories are there before somebody asks; one that nobody takes goes with the store.
+func TestUpperIsMadeAhead(t *testing.T) {
+	dir := tempDir(t)
+	s := openStore(t, dir)
+	mustUpper(t, s, nil)
+	s.session.sweeper.Wait()
+	if s.session.ahead != "" {
+		t.Errorf("after one upper %q was made, which no second may want", s.session.ahead)
+	}
+	mustUpper(t, s, nil)
+	s.session.sweeper.Wait()
+	ahead := s.session.ahead
+	if u := mustUpper(t, s, nil); ahead == "" || u.name != ahead {
+		t.Errorf("the third upper is %q, and %q was made ahead", u.name, ahead)
+	}
+	s.session.sweeper.Wait()
+	if ahead := s.session.ahead; ahead == "" {
+		t.Error("nothing was made ahead of the fourth")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(dir + "/*/tmp/*/"); len(left) > 0 {
+		t.Errorf("left after Close: %q", left)
+	}
+}
+
 // On ext4 the directories of a step get a place of their own.
 func TestSessionIsSpread(t *testing.T) {
 	s := openStore(t, tempDir(t))
