@@ -158,7 +158,7 @@ func (f *File) tree(text []byte, p *problems) *parser.Result {
 	}
 	src := newSource(f.name, text)
 	for range maxAttempts {
-		result, err := parser.Parse(bytes.NewReader(text))
+		result, err := parseLines(text)
 		if err == nil {
 			return result
 		}
